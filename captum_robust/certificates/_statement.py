@@ -1,0 +1,140 @@
+"""What a certificate says, in plain English."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from torch import Tensor
+
+from captum_robust._checks import feature_count
+
+if TYPE_CHECKING:
+    from captum_robust.certificates.certificate import Certificate
+
+_MAPS: Final = {
+    "reported": (
+        "the map computed here",
+        "the expected map at the perturbed input",
+    ),
+    "population": (
+        "the expected map at the input",
+        "the expected map at the perturbed input",
+    ),
+    "redrawn": (
+        "the map computed here",
+        "a map computed anew, from as many fresh samples, at the perturbed input",
+    ),
+}
+
+
+def statement(
+    certificate: Certificate, epsilon: float, k: int | float | None, example: int | None
+) -> str:
+    """The whole statement; see :meth:`Certificate.statement`."""
+    examples = range(len(certificate.mean)) if example is None else [example]
+    lines = [
+        f"{certificate.terms.method}, {certificate.nt_samples} samples an example, "
+        f"{certificate.noise}.",
+        _probability(certificate, epsilon),
+    ]
+    answers = _answers(certificate, epsilon, k)
+    for index in examples:
+        about = f"  example {index}{_target(certificate.target, index)}: "
+        lines.append(about + "; ".join(say(index) for say in answers) + ".")
+    lines.append(
+        "This is about the smoothed map of that target. "
+        "The model's prediction is not certified: it may change."
+    )
+    return "\n".join(lines)
+
+
+def describe_noise(certificate: Certificate) -> str:
+    """The noise law and its level."""
+    shift = certificate.shift
+    name = f"{shift.law.name} noise"
+    low, high = (float(bound) for bound in (shift.smallest.min(), shift.smallest.max()))
+    level = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g} across examples"
+    if shift.weighted:
+        return f"{name} with a standard deviation for each feature, the smallest {level}"
+    body = ""
+    if shift.law.name != "Gaussian" and low == high:
+        body = f" (radius {low * shift.law.radius_in_stdevs(shift.dimension):.4g})"
+    return f"{name} of per-coordinate standard deviation {level}{body}"
+
+
+def _probability(certificate: Certificate, epsilon: float) -> str:
+    first, second = _MAPS[certificate.claim]
+    shift = certificate.shift
+    size = f"every perturbation whose {shift.norm} is at most {epsilon:g}"
+    if shift.weighted:
+        least = epsilon * float(shift.smallest.min())
+        size += f" (so every one whose {shift.law.norm} norm is at most {least:.4g})"
+    if certificate.kind == "as-published":
+        return (
+            f"By printed formulas, which are not valid bounds, for {size}, "
+            f"between {first} and {second}:"
+        )
+    together = "jointly" if certificate.terms.questions else "each by itself"
+    return (
+        f"With probability at least {100 * (1 - certificate.alpha):g} % over the noise drawn, "
+        f"{together}, for {size}, between {first} and {second}:"
+    )
+
+
+def _answers(certificate: Certificate, epsilon: float, k: int | float | None) -> list[Any]:
+    """One function of the example for each question that the certificate can answer."""
+    asked = certificate.terms.questions or certificate.terms.offered
+    answers = []
+    if k is not None and "overlap" in asked and certificate.range.bounded:
+        count = feature_count("k", k, certificate.features)
+        overlap = certificate.overlap(epsilon, k)
+        answers.append(lambda index: _overlap(float(overlap[index]), count, certificate.features))
+    if "cosine" in asked and math.isfinite(certificate.range.norm):
+        cosine = certificate.cosine(epsilon)
+        nothing = 0.0 if certificate.range.nonnegative else -1.0
+        answers.append(lambda index: _cosine(float(cosine[index]), nothing))
+    if not answers:
+        raise ValueError(
+            "there is nothing to state: give `k` for an overlap, or certify with a transform "
+            "of bounded norm such as UnitNorm() for a cosine."
+        )
+    return answers
+
+
+def _overlap(share: float, count: int, features: int) -> str:
+    if share <= 0.0:
+        return (
+            f"nothing is certified of the top {count} of {features} features "
+            "(a smaller epsilon, more noise or more samples may help)"
+        )
+    kept = round(share * count)
+    return (
+        f"at least {kept} of the top {count} of {features} features ({_percent(share)}) stay there"
+    )
+
+
+def _cosine(cosine: float, nothing: float) -> str:
+    if cosine <= nothing:
+        return (
+            "nothing is certified of the cosine "
+            "(a smaller epsilon, more noise or more samples may help)"
+        )
+    degrees = math.ceil(math.degrees(math.acos(cosine)) * 10) / 10
+    floored = math.floor(cosine * 1e4) / 1e4
+    return f"the cosine is at least {floored:.4f} (an angle of at most {degrees:.1f} degrees)"
+
+
+def _percent(share: float) -> str:
+    """A share in percent, rounded down."""
+    return f"{math.floor(share * 1000 + 1e-9) / 10:g} %"
+
+
+def _target(target: Any, index: int) -> str:
+    if target is None:
+        return ""
+    if isinstance(target, Tensor):
+        target = target.tolist()
+    if isinstance(target, list):
+        target = target[index] if len(target) > 1 else target[0]
+    return f", target {target}"

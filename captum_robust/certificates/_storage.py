@@ -1,0 +1,104 @@
+"""Certificates on disk: an npz file of arrays and one JSON text, without pickle."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import Size, Tensor
+
+from captum_robust._version import __version__
+from captum_robust.certificates._ranges import MapRange
+from captum_robust.certificates._shift import Shift
+from captum_robust.certificates._terms import Terms
+from captum_robust.noise._laws import LAWS
+
+if TYPE_CHECKING:
+    from captum_robust.certificates.certificate import Certificate
+
+SCHEMA_VERSION: Final = 1
+
+
+def to_dict(certificate: Certificate) -> dict[str, Any]:
+    """Everything but the maps, as JSON types."""
+    shift = certificate.shift
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "captum_robust": __version__,
+        "kind": certificate.kind,
+        "terms": _jsonable(asdict(certificate.terms)),
+        "noise": {
+            "law": shift.law.name,
+            "norm": shift.norm,
+            "dimension": shift.dimension,
+            "weighted": shift.weighted,
+            "smallest_stdevs": shift.smallest.tolist(),
+        },
+        "range": _jsonable(asdict(certificate.range)),
+        "shapes": [list(shape) for shape in certificate.shapes],
+        "is_tuple": certificate.is_tuple,
+        "nt_samples": certificate.nt_samples,
+        "seed": certificate.seed,
+        "target": _jsonable(certificate.target),
+        "norms": certificate.mean.norm(dim=1).tolist(),
+    }
+
+
+def save(certificate: Certificate, path: str | Path) -> None:
+    """Writes maps and JSON text; the suffix ``.npz`` is not added."""
+    with Path(path).open("wb") as file:
+        np.savez_compressed(
+            file, mean=certificate.mean.numpy(), text=np.array(json.dumps(to_dict(certificate)))
+        )
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The arguments of the certificate that was saved."""
+    with np.load(Path(path), allow_pickle=False) as file:
+        saved = json.loads(str(file["text"]))
+        mean = torch.from_numpy(file["mean"])
+    if saved["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"`path` must hold schema_version {SCHEMA_VERSION}, got {saved['schema_version']}; "
+            f"it was written by captum_robust {saved['captum_robust']}."
+        )
+    noise, limits = saved["noise"], saved["range"]
+    smallest = torch.tensor(noise["smallest_stdevs"], dtype=torch.float64)
+    return {
+        "terms": Terms(**{name: _tuple(value) for name, value in saved["terms"].items()}),
+        "shift": Shift(LAWS[noise["law"]](), noise["dimension"], smallest, noise["weighted"]),
+        "mean": mean,
+        "shapes": tuple(Size(shape) for shape in saved["shapes"]),
+        "is_tuple": saved["is_tuple"],
+        "range": MapRange(
+            low=-math.inf if limits["low"] is None else limits["low"],
+            high=math.inf if limits["high"] is None else limits["high"],
+            norm=math.inf if limits["norm"] is None else limits["norm"],
+            binary=limits["binary"],
+        ),
+        "nt_samples": saved["nt_samples"],
+        "seed": saved["seed"],
+        "target": saved["target"],
+    }
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _jsonable(value: Any) -> Any:
+    """The value in JSON types; tensors become lists, infinities null."""
+    if isinstance(value, dict):
+        return {name: _jsonable(entry) for name, entry in value.items()}
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_jsonable(entry) for entry in value]
+    if isinstance(value, float) and math.isinf(value):
+        return None
+    return value

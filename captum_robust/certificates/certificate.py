@@ -1,0 +1,343 @@
+"""The certificate: sampled once, asked often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Size, Tensor
+
+from captum_robust._checks import check_number, feature_count
+from captum_robust._features import unflatten
+from captum_robust.certificates import _statement, _storage
+from captum_robust.certificates._norm import NormEvidence
+from captum_robust.certificates._ranges import MapRange
+from captum_robust.certificates._shift import Shift
+from captum_robust.certificates._terms import Terms
+from captum_robust.certificates.confidence import (
+    clopper_pearson,
+    hoeffding,
+    hoeffding_half_width,
+)
+from captum_robust.certificates.overlap import (
+    displacement_shifts,
+    published_displacement_shifts,
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    r"""What holds of a smoothed map for every perturbation up to a size, with a probability.
+
+    Made by :meth:`captum_robust.attr.SmoothedAttribution.certify`; immutable; all answers come from
+    the same samples and cost no gradient. Perturbations ``epsilon`` are in input units, in the l2
+    norm for Gaussian and ball noise and in the l1 norm for box noise. Each answer holds with
+    probability ``1 - alpha`` by itself; overlaps for all k and epsilon hold jointly, as do all
+    cosines, angles and deviations; across the two kinds, ask for ``questions=`` beforehand.
+
+    Not covered: an adversary who knows the seed and attacks the empirical map of those very draws.
+
+    Attributes:
+        terms: what was asked for.
+        shift: the frozen noise law.
+        mean: the smoothed maps as vectors, ``(N, m)`` float64.
+        shapes: one example's map shapes.
+        is_tuple: whether maps come as a tuple.
+        range: what is known of every single map beforehand.
+        nt_samples: samples an example.
+        seed: of the noise, or None.
+        target: the target explained.
+        device: where answers are put.
+    """
+
+    terms: Terms
+    shift: Shift
+    mean: Tensor
+    shapes: tuple[Size, ...]
+    is_tuple: bool
+    range: MapRange
+    nt_samples: int
+    seed: int | None = None
+    target: Any = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        """``"certified"``, or ``"as-published"`` for printed formulas."""
+        return "as-published" if self.terms.published else "certified"
+
+    @property
+    def alpha(self) -> float:
+        """Probability of error."""
+        return self.terms.alpha
+
+    @property
+    def claim(self) -> str:
+        """Which two maps are compared."""
+        return self.terms.claim
+
+    @property
+    def noise(self) -> str:
+        """The noise law and level in words."""
+        return _statement.describe_noise(self)
+
+    @property
+    def features(self) -> int:
+        """Number of features of a map, m."""
+        return self.mean.shape[1]
+
+    @property
+    def attributions(self) -> Tensor | tuple[Tensor, ...]:
+        """The smoothed maps, ``(N, *)`` float64."""
+        maps = tuple(self._answer(part) for part in unflatten(self.mean, self.shapes))
+        return maps if self.is_tuple else maps[0]
+
+    # -- questions --------------------------------------------------------------------------
+
+    def overlap(self, epsilon: float | Tensor, k: int | float) -> Tensor:
+        r"""Certified share of the top k features that no perturbation can displace.
+
+        .. math:: \frac1K |\mathrm{top}_K(\hat h(x)) \cap \mathrm{top}_K(h(x+\delta))|
+                  \ge \text{the share, for all } \|\delta\| \le \epsilon
+
+        Levine et al. (2019), Corollary 2, with the index put right.
+
+        Args:
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+            k: features compared, a share in ``(0, 1]`` or a count.
+
+        Returns:
+            Shares ``(N,)`` in [0, 1], float64.
+
+        Raises:
+            ValueError: if the maps have no known range, or an argument is outside its own.
+        """
+        shifts = self.shift.of_epsilon(epsilon)
+        count = feature_count("k", k, self.features)
+        shares = [
+            1.0 - np.searchsorted(self._displacements(example, count), shift, side="right") / count
+            for example, shift in enumerate(shifts)
+        ]
+        return self._answer(shares)
+
+    def cosine(self, epsilon: float | Tensor) -> Tensor:
+        r"""Certified cosine similarity between the map and that of any perturbed input.
+
+        .. math:: \cos \ge \sqrt{1 - \left(\frac{R + A(\epsilon)}{\|\hat h\|}\right)^2}
+
+        with the Monte-Carlo radius R of :func:`~captum_robust.certificates.norm_radius` and the
+        constant A of :meth:`~captum_robust.noise.NoiseLaw.angle_shift`. Wang and Kong (2024),
+        Theorem 1, with the geometry put right.
+
+        Proof for the reported map: let w be a unit vector with :math:`w\cdot\hat h = -\|\hat h\|
+        \sin t`. Then :math:`w\cdot h(x) \le -\|\hat h\|\sin t + R`, and where that is at most
+        :math:`-A`, :math:`w\cdot h(x+\delta) \le 0`. So the perturbed map lies in no direction at
+        an angle beyond t with :math:`\|\hat h\| \sin t = R + A`.
+
+        Args:
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+
+        Returns:
+            Cosines ``(N,)`` in [-1, 1], float64; -1 (0 for nonnegative maps) where nothing is
+            certified.
+
+        Raises:
+            ValueError: if the norm of the maps has no bound; the message has the three ways out.
+        """
+        return self._answer(self._norm_evidence("cosine").cosine(self.shift.of_epsilon(epsilon)))
+
+    def angle(self, epsilon: float | Tensor) -> Tensor:
+        """Certified angle in degrees, the arc cosine of :meth:`cosine`; 180 (90) for nothing."""
+        cosine = self._norm_evidence("angle").cosine(self.shift.of_epsilon(epsilon))
+        return self._answer(np.minimum(np.degrees(np.arccos(cosine)) + 1e-9, 180.0))
+
+    def l2_deviation(self, epsilon: float | Tensor) -> Tensor:
+        r"""Certified largest l2 distance between the map and that of any perturbed input.
+
+        .. math:: \|\hat h(x) - h(x+\delta)\|_2 \le R + \Delta(\epsilon)
+
+        with R as in :meth:`cosine` and :meth:`~captum_robust.noise.NoiseLaw.norm_shift`.
+
+        Args:
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+
+        Returns:
+            Distances ``(N,)``, in units of the map, float64.
+        """
+        evidence = self._norm_evidence("l2_deviation")
+        return self._answer(evidence.deviation(self.shift.of_epsilon(epsilon)))
+
+    def certified_radius(
+        self,
+        *,
+        overlap: float | None = None,
+        k: int | float | None = None,
+        cosine: float | None = None,
+        angle: float | None = None,
+        l2_deviation: float | None = None,
+    ) -> Tensor:
+        """Largest perturbation size up to which a threshold is certified.
+
+        Give one threshold: ``overlap`` in [0, 1] with ``k``, ``cosine`` in [0, 1], ``angle`` in
+        degrees in [0, 90], or ``l2_deviation`` >= 0.
+
+        Returns:
+            Radii ``(N,)`` in the unit of ``epsilon``, float64, rounded down; 0 where nothing is
+            certified, infinity where nothing can fail.
+
+        Raises:
+            ValueError: if not exactly one threshold is given, or one lies outside its range.
+        """
+        thresholds = {
+            name: value
+            for name, value in (
+                ("overlap", overlap),
+                ("cosine", cosine),
+                ("angle", angle),
+                ("l2_deviation", l2_deviation),
+            )
+            if value is not None
+        }
+        if len(thresholds) != 1 or (overlap is None) != (k is None):
+            raise ValueError(
+                "give exactly one of `overlap` (with `k`), `cosine`, `angle`, `l2_deviation`, "
+                f"got {', '.join(thresholds) or 'none'}{'' if k is None else ' and k'}."
+            )
+        if overlap is not None and k is not None:
+            return self._answer(self.shift.to_epsilon(self._overlap_shifts(overlap, k)))
+        if l2_deviation is not None:
+            bound = check_number("l2_deviation", l2_deviation, low=0)
+            shifts = self._norm_evidence("l2_deviation").shift_of_deviation(bound)
+            return self._answer(self.shift.to_epsilon(shifts))
+        if angle is not None:
+            cosine = float(np.cos(np.radians(check_number("angle", angle, low=0, high=90))))
+        bound = check_number("cosine", cosine, low=0, high=1)
+        evidence = self._norm_evidence("angle" if angle is not None else "cosine")
+        return self._answer(self.shift.to_epsilon(evidence.shift_of_cosine(bound)))
+
+    def curve(self, question: str, epsilons: Sequence[float] | Tensor, **arguments: Any) -> Tensor:
+        """Answers to one question at many sizes, ``(N, len(epsilons))``.
+
+        Args:
+            question: ``"overlap"``, ``"cosine"``, ``"angle"`` or ``"l2_deviation"``.
+            epsilons: perturbation sizes, >= 0.
+            **arguments: of the question, such as ``k``.
+        """
+        if question not in self.terms.offered:
+            raise ValueError(
+                f"`question` must be one of {', '.join(self.terms.offered)}, got {question!r}."
+            )
+        if question == "overlap":
+            return self._overlap_curve(epsilons, **arguments)
+        ask = getattr(self, question)
+        return torch.stack([ask(float(epsilon), **arguments) for epsilon in epsilons], dim=1)
+
+    def statement(
+        self, epsilon: float, k: int | float | None = None, example: int | None = None
+    ) -> str:
+        """What holds, for which perturbations, with what probability, in plain English.
+
+        Args:
+            epsilon: perturbation size, >= 0.
+            k: features compared, for the overlap; left out of the statement where ``None``.
+            example: one example, all where ``None``.
+        """
+        return _statement.statement(self, epsilon, k, example)
+
+    # -- storage ----------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the maps, as JSON types, with ``schema_version``."""
+        return _storage.to_dict(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes an ``.npz`` file without pickle."""
+        _storage.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """Reads what :meth:`save` wrote; answers are the same."""
+        return cls(**_storage.load(path))
+
+    # -- evidence ---------------------------------------------------------------------------
+
+    def _answer(self, values: Any) -> Tensor:
+        """Values as float64 on the inputs' device (the CPU where that has no float64)."""
+        device = "cpu" if self.device.type == "mps" else self.device
+        return torch.as_tensor(np.asarray(values), dtype=torch.float64).to(device)
+
+    def _norm_evidence(self, question: str) -> NormEvidence:
+        alpha = self.terms.alpha_of(question)
+        return NormEvidence.of(self, question, alpha)
+
+    def _displacements(self, example: int, count: int) -> Array:
+        """Shifts from which on 1, 2, ... of the top ``count`` may be displaced, non-decreasing."""
+        alpha = self.terms.alpha_of("overlap")
+        redrawn = self.claim == "redrawn"
+        alpha = alpha / 2 if redrawn else alpha
+        low, high = self._interval()
+        means = np.clip((self.mean[example].numpy() - low) / (high - low), 0.0, 1.0)
+        lower, upper = self._bounds(means, alpha)
+        law, dimension = self.shift.law, self.shift.dimension
+        if self.terms.published:
+            return published_displacement_shifts(means, lower, upper, count, law, dimension)
+        margin = 2 * hoeffding_half_width(self.nt_samples, alpha, self.features) * redrawn
+        known = self.claim != "population"
+        return displacement_shifts(
+            means, lower, upper, count, law, dimension, known_top=known, margin=margin
+        )
+
+    def _interval(self) -> tuple[float, float]:
+        """The interval of the elements, widened by what rounding can add."""
+        if not self.range.bounded:
+            raise ValueError(
+                f"`overlap` needs maps with a known range, which {self.terms.method} does not "
+                "give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or UnitNorm(), "
+                "or give a proven norm_bound."
+            )
+        slack = 0.0 if self.range.binary else 1e-6 * (self.range.high - self.range.low)
+        return self.range.low - slack, self.range.high + slack
+
+    def _bounds(self, means: Array, alpha: float) -> tuple[Array, Array]:
+        """Simultaneous bounds on the expectations of means scaled to [0, 1]."""
+        confidence = self.terms.confidence
+        if confidence == "auto":
+            exact = self.range.binary and not self.terms.published
+            confidence = "clopper-pearson" if exact else "hoeffding"
+        if confidence == "clopper-pearson" and not self.range.binary:
+            raise ValueError(
+                '`confidence` "clopper-pearson" needs 0/1 maps, such as Sparsify(keep) gives; '
+                'use "hoeffding".'
+            )
+        bound = clopper_pearson if confidence == "clopper-pearson" else hoeffding
+        return bound(means, self.nt_samples, alpha, self.features)
+
+    def _overlap_shifts(self, overlap: float, k: int | float) -> Array:
+        """The shift of each example at which the certified overlap falls below a share."""
+        share = check_number("overlap", overlap, low=0, high=1)
+        count = feature_count("k", k, self.features)
+        allowed = count - int(np.ceil(share * count - 1e-9))
+        shifts = []
+        for example in range(len(self.mean)):
+            displacements = self._displacements(example, count)
+            shifts.append(displacements[allowed] if allowed < displacements.size else np.inf)
+        return np.array(shifts)
+
+    def _overlap_curve(self, epsilons: Sequence[float] | Tensor, k: int | float) -> Tensor:
+        """Overlaps at many sizes from one sort an example."""
+        count = feature_count("k", k, self.features)
+        shifts = np.stack([self.shift.of_epsilon(float(epsilon)) for epsilon in epsilons], axis=1)
+        displaced = [
+            np.searchsorted(self._displacements(example, count), row, side="right")
+            for example, row in enumerate(shifts)
+        ]
+        return self._answer(1.0 - np.stack(displaced) / count)

@@ -1,0 +1,50 @@
+"""Certificate mixins: each names the questions that ``certify`` answers for a class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CertificateMixin:
+    """Collects the questions of every mixin of a class into ``certificate_questions``.
+
+    A mixin adds no ``certify`` of its own: it names questions in ``questions``.
+    """
+
+    questions: ClassVar[tuple[str, ...]] = ()
+    certificate_questions: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        named = [
+            question
+            for base in reversed(cls.__mro__)
+            for question in vars(base).get("questions", ())
+        ]
+        cls.certificate_questions = tuple(dict.fromkeys(named))
+
+
+class TopKCertificateMixin(CertificateMixin):
+    """Answers ``overlap``: how many of the top k features no perturbation can displace.
+
+    Admitted by maps with a known range. Levine et al. (2019), Corollary 2.
+
+    Example:
+        >>> TopKCertificateMixin.certificate_questions
+        ('overlap',)
+    """
+
+    questions: ClassVar[tuple[str, ...]] = ("overlap",)
+
+
+class CosineCertificateMixin(CertificateMixin):
+    """Answers ``cosine``, ``angle`` and ``l2_deviation``.
+
+    Admitted by maps with a bound on their norm. Wang and Kong (2024), corrected.
+
+    Example:
+        >>> CosineCertificateMixin.certificate_questions
+        ('cosine', 'angle', 'l2_deviation')
+    """
+
+    questions: ClassVar[tuple[str, ...]] = ("cosine", "angle", "l2_deviation")

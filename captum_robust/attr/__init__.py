@@ -1,0 +1,49 @@
+"""Smoothed attributions in the place of ``captum.attr.NoiseTunnel``, and what they are made of."""
+
+from captum_robust.attr.differentiable import differentiable
+from captum_robust.attr.family import (
+    GaussianSmoothing,
+    QuadraticSmoothGrad,
+    RelaxedSparsifiedSmoothGrad,
+    ScaledSmoothGrad,
+    SparsifiedSmoothGrad,
+    UniformSmoothing,
+    UniGrad,
+)
+from captum_robust.attr.smoothed import SmoothedAttribution
+from captum_robust.attr.transforms import (
+    Abs,
+    Chain,
+    ClipNorm,
+    Rank,
+    Relax,
+    ScaleToMax,
+    Sparsify,
+    Square,
+    SumChannels,
+    Transform,
+    UnitNorm,
+)
+
+__all__ = [
+    "Abs",
+    "Chain",
+    "ClipNorm",
+    "GaussianSmoothing",
+    "QuadraticSmoothGrad",
+    "Rank",
+    "Relax",
+    "RelaxedSparsifiedSmoothGrad",
+    "ScaleToMax",
+    "ScaledSmoothGrad",
+    "SmoothedAttribution",
+    "SparsifiedSmoothGrad",
+    "Sparsify",
+    "Square",
+    "SumChannels",
+    "Transform",
+    "UniGrad",
+    "UniformSmoothing",
+    "UnitNorm",
+    "differentiable",
+]

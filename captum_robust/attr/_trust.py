@@ -1,0 +1,99 @@
+"""What would make samples dependent, undefined or irreproducible, found before it does harm."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
+
+import torch
+from captum.attr import (
+    Attribution,
+    GradientShap,
+    KernelShap,
+    Lime,
+    LimeBase,
+    NoiseTunnel,
+    ShapleyValueSampling,
+)
+from torch import Tensor, nn
+
+_RANDOM_METHODS: Final = (GradientShap, KernelShap, Lime, LimeBase, ShapleyValueSampling)
+
+
+def model_modules(attribution: Attribution) -> Iterator[tuple[str, nn.Module]]:
+    """All modules that can be found behind an attribution, each with a name."""
+    seen: set[int] = set()
+    roots: list[Any] = [attribution]
+    while roots:
+        root = roots.pop()
+        if id(root) in seen or root is None:
+            continue
+        seen.add(id(root))
+        if isinstance(root, nn.Module):
+            yield from root.named_modules(prefix=type(root).__name__)
+        elif isinstance(root, Attribution):
+            names = ("attribution_method", "forward_func", "model", "layer")
+            roots += [getattr(root, name, None) for name in names]
+        elif isinstance(root, functools.partial):
+            roots.append(root.func)
+        else:
+            roots.append(getattr(root, "__self__", None))
+
+
+def refuse_dependent_samples(attribution: Attribution) -> None:
+    """Raises where a module in training mode would make samples depend on each other or on luck.
+
+    Raises:
+        RuntimeError: naming the module and the remedy.
+    """
+    for name, module in model_modules(attribution):
+        batchnorm = isinstance(module, nn.modules.batchnorm._BatchNorm) and (
+            module.training or module.running_mean is None
+        )
+        dropout = module.training and (
+            isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU)
+            or (isinstance(module, nn.MultiheadAttention | nn.RNNBase) and module.dropout > 0)
+        )
+        if batchnorm or dropout:
+            raise RuntimeError(
+                f"the model must be in evaluation mode for a certificate: {name} "
+                f"({type(module).__name__}) makes samples depend on the batch or on luck; "
+                "call model.eval()"
+                + (" and give it running statistics." if not module.training else ".")
+            )
+
+
+def warn_of_own_randomness(attribution: Attribution) -> None:
+    """Warns where the base method draws random numbers that no seed of ours reaches."""
+    inner = attribution
+    while isinstance(inner, NoiseTunnel):
+        inner = inner.attribution_method
+        own_noise = isinstance(inner, NoiseTunnel)
+        if own_noise or isinstance(inner, _RANDOM_METHODS):
+            warnings.warn(
+                f"{type(inner).__name__} draws random numbers of its own that `seed` does not "
+                "reach: results differ between runs, and draws shared within a pass make samples "
+                "dependent; nt_samples_batch_size=1 keeps them independent.",
+                UserWarning,
+                stacklevel=4,
+            )
+            return
+
+
+def refuse_non_finite(maps: tuple[Tensor, ...], samples: range) -> None:
+    """Raises if a map ``(N, b, *)`` is not finite, naming sample and example.
+
+    Raises:
+        RuntimeError: naming the first example and sample with a NaN or an infinity.
+    """
+    for index, part in enumerate(maps):
+        finite = torch.isfinite(part)
+        if not finite.all():
+            bad = (~finite).flatten(2).any(2) if part.dim() > 2 else ~finite
+            example, sample = bad.nonzero()[0].tolist()
+            raise RuntimeError(
+                f"attributions must be finite: map {index} of example {example} is not in sample "
+                f"{samples[sample]}; check the model there, or lower the noise."
+            )

@@ -1,0 +1,359 @@
+"""The one sampling loop: smoothed attributions in the place of Captum's NoiseTunnel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from captum.attr import Attribution, NoiseTunnel
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from captum_robust._captum import (
+    SUPPORTED_NOISE_TUNNEL_TYPES,
+    _format_output,
+    _format_tensor_into_tuples,
+    _is_tuple,
+    log_usage,
+)
+from captum_robust._checks import check_choice, check_inputs
+from captum_robust._features import feature_shapes, flatten
+from captum_robust.attr._moments import MapMoments, accumulation_dtype
+from captum_robust.attr._sampling import Clamp, SamplingPlan
+from captum_robust.attr._trust import (
+    refuse_dependent_samples,
+    refuse_non_finite,
+    warn_of_own_randomness,
+)
+from captum_robust.attr.differentiable import differentiable
+from captum_robust.attr.transforms import Transform, as_transform
+from captum_robust.certificates import Certificate, MapRange, Shift
+from captum_robust.certificates._norm import NORM_SLACK
+from captum_robust.certificates._terms import Terms
+from captum_robust.noise import GaussianNoise, NoiseLaw
+from captum_robust.noise._levels import Levels, resolve_level
+
+Maps = tuple[Tensor, ...]
+
+
+class SmoothedAttribution(NoiseTunnel):
+    r"""Averages a transformed attribution over noisy inputs.
+
+    .. math:: \hat h(x) = \frac1N \sum_{i=1}^N t(g(x + \eta_i)),
+              \quad \eta_i \sim \text{noise law}
+
+    Used like :class:`captum.attr.NoiseTunnel`, over any Captum attribution. Subclasses fix the
+    noise law and the transform, and name by certificate mixins what :meth:`certify` answers.
+
+    Args:
+        attribution_method: the attribution :math:`g`.
+        noise: the noise law; Gaussian by default.
+        transform: the per-sample transform :math:`t`; none by default. See
+            :mod:`captum_robust.attr.transforms`.
+
+    Example:
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import Abs, UnitNorm
+        >>> smooth = SmoothedAttribution(Saliency(model), transform=Abs() >> UnitNorm())
+        >>> smooth.attribute(torch.randn(3, 4), target=0, stdevs=0.1, nt_samples=8).shape
+        torch.Size([3, 4])
+    """
+
+    certificate_questions: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        attribution_method: Attribution,
+        noise: NoiseLaw | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(attribution_method)
+        self.noise = GaussianNoise() if noise is None else noise
+        self.transform = as_transform(transform)
+        self._graph = False
+
+    def __repr__(self) -> str:
+        base = type(self.attribution_method).__name__
+        return f"{type(self).__name__}({base}, {self.noise.name} noise, {self.transform!r})"
+
+    @log_usage(part_of_slo=True)
+    def attribute(
+        self,
+        inputs: Tensor | Maps,
+        nt_type: str = "smoothgrad",
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: Levels | None = None,
+        draw_baseline_from_distrib: bool = False,
+        *,
+        radius: Levels | None = None,
+        clamp: Clamp | None = None,
+        seed: int | None = None,
+        example_ids: Sequence[int] | None = None,
+        create_graph: bool = False,
+        show_progress: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        r"""Smoothed attributions; the words of :meth:`captum.attr.NoiseTunnel.attribute`, and more.
+
+        Memory does not grow with ``nt_samples`` (unless a graph is kept). Sums are float64.
+
+        Args:
+            inputs: floating-point tensors ``(N, *)``; a tuple is one concatenated vector.
+            nt_type: ``"smoothgrad"`` (mean), ``"smoothgrad_sq"`` (mean of squares) or
+                ``"vargrad"`` (variance, divided by N) of the transformed maps.
+            nt_samples: noisy copies of each example.
+            nt_samples_batch_size: noisy copies of each example run together; chosen so that a pass
+                stays small where ``None``.
+            stdevs: per-coordinate standard deviation under every noise law: a number, a tensor
+                that broadcasts to its input, a :class:`~captum_robust.noise.Relative`, or a tuple
+                of these, one an input. Default 1.0.
+            draw_baseline_from_distrib: draws a row of ``baselines`` for every noisy copy.
+            radius: the ball's or box's radius in place of ``stdevs``.
+            clamp: ``(low, high)`` put on the noisy inputs; part of the explained function.
+            seed: fixes the noise of sample i of example j as a function of (seed, i, j) alone;
+                torch's global generator decides where ``None``.
+            example_ids: the j of each example, default ``0 .. N-1``.
+            create_graph: keeps the graph, so that losses and attacks go through the map.
+            show_progress: a progress bar over passes.
+            **kwargs: passed on to the base method, expanded as Captum does. With
+                ``return_convergence_delta=True`` the deltas ``(N * nt_samples,)`` come with the
+                map, example-major: ``delta.view(N, nt_samples)`` has a row for each example.
+
+        Returns:
+            Maps as the base method gives them, after the transform, in their dtype.
+
+        Raises:
+            ValueError: if an argument lies outside its range.
+            TypeError: if inputs cannot carry noise, or the method cannot carry a graph.
+            RuntimeError: if an attribution is not finite; says which sample and example.
+        """
+        check_choice("nt_type", nt_type, SUPPORTED_NOISE_TUNNEL_TYPES)
+        plan = self._plan(
+            inputs,
+            stdevs=stdevs,
+            radius=radius,
+            samples=nt_samples,
+            batch=nt_samples_batch_size,
+            seed=seed,
+            example_ids=example_ids,
+            clamp=clamp,
+            arguments=kwargs,
+            draw_baseline=draw_baseline_from_distrib,
+        )
+        with_delta = self.is_delta_supported and bool(kwargs.get("return_convergence_delta"))
+        moments = MapMoments(nt_type)
+        deltas: list[Tensor] = []
+        with self.with_graph() if create_graph else nullcontext():
+            for drawn in self._passes(plan, with_delta, show_progress):
+                moments.add(drawn.maps)
+                deltas += drawn.deltas
+        maps = tuple(
+            value.to(part.dtype) for value, part in zip(moments.values, drawn.maps, strict=True)
+        )
+        output = _format_output(drawn.is_tuple, maps)
+        return (output, torch.cat(deltas, dim=1).flatten()) if with_delta else output
+
+    def certify(
+        self,
+        inputs: Tensor | Maps,
+        target: Any = None,
+        *,
+        nt_samples: int,
+        stdevs: Levels | None = None,
+        radius: Levels | None = None,
+        alpha: float = 0.05,
+        confidence: str = "auto",
+        claim: str = "reported",
+        published: bool = False,
+        norm_bound: float | None = None,
+        questions: Sequence[str] | None = None,
+        nt_samples_batch_size: int | None = None,
+        clamp: Clamp | None = None,
+        seed: int | None = None,
+        example_ids: Sequence[int] | None = None,
+        show_progress: bool = False,
+        **attribute_kwargs: Any,
+    ) -> Certificate:
+        r"""Samples the map once and returns what holds of it for every perturbed input.
+
+        The map certified is :math:`h(x) = E\,t(g(x+\eta))` with everything but :math:`x` frozen:
+        target, baselines, and the noise level as resolved at ``inputs``. The base method may
+        depend on its noisy input alone.
+
+        Args:
+            inputs: floating-point tensors ``(N, *)``; a tuple is one concatenated vector.
+            target: as in the base method's ``attribute``; frozen.
+            nt_samples: independent noisy copies of each example, fixed beforehand.
+            stdevs: noise level, see :meth:`attribute`; give this or ``radius``.
+            radius: the ball's or box's radius.
+            alpha: each answer is wrong with probability of at most ``alpha``, in (0, 1).
+            confidence: ``"hoeffding"``, ``"clopper-pearson"`` (0/1 maps) or ``"auto"``.
+            claim: ``"reported"`` compares the map computed here with the expected map at the
+                perturbed input, ``"population"`` the two expected maps, ``"redrawn"`` the map
+                computed here with one of as many fresh samples at the perturbed input.
+            published: the printed formulas, valid or not, to reproduce a paper; warns.
+            norm_bound: a proven bound on the l2 norm of every transformed map.
+            questions: questions that shall hold jointly; ``alpha`` is split among them.
+            nt_samples_batch_size, clamp, seed, example_ids, show_progress: see :meth:`attribute`.
+            **attribute_kwargs: passed on to the base method.
+
+        Returns:
+            An immutable :class:`~captum_robust.certificates.Certificate`.
+
+        Raises:
+            ValueError: if an argument lies outside its range, or a standard deviation is 0.
+            TypeError: if inputs cannot carry noise.
+            RuntimeError: if the model is in a mode that makes samples dependent, an attribution is
+                not finite, or a map exceeds ``norm_bound``.
+
+        Example:
+            >>> from captum.attr import Saliency
+            >>> from captum_robust.attr import SparsifiedSmoothGrad
+            >>> smooth = SparsifiedSmoothGrad(Saliency(model), keep=0.5)
+            >>> certificate = smooth.certify(
+            ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=500, seed=0
+            ... )
+            >>> certificate.overlap(epsilon=0.01, k=0.5).shape
+            torch.Size([3])
+        """
+        if stdevs is None and radius is None:
+            raise ValueError("exactly one of `stdevs` and `radius` must be given, got neither.")
+        if attribute_kwargs.get("return_convergence_delta"):
+            raise ValueError("`return_convergence_delta` has no meaning for a certificate.")
+        refuse_dependent_samples(self)
+        terms = Terms.checked(
+            alpha=alpha,
+            confidence=confidence,
+            claim=claim,
+            published=published,
+            questions=questions,
+            offered=self.certificate_questions,
+            method=repr(self),
+        )
+        plan = self._plan(
+            inputs,
+            stdevs=stdevs,
+            radius=radius,
+            samples=nt_samples,
+            batch=nt_samples_batch_size,
+            seed=seed,
+            example_ids=example_ids,
+            clamp=clamp,
+            arguments=attribute_kwargs | ({} if target is None else {"target": target}),
+        )
+        shift = Shift.of_level(self.noise, plan.level)
+        moments = MapMoments()
+        for drawn in self._passes(plan, show_progress=show_progress):
+            known = drawn.range.limited(norm_bound, drawn.features)
+            _refuse_beyond(known.norm, drawn.maps)
+            moments.add(drawn.maps)
+        return Certificate(
+            terms=terms,
+            shift=shift,
+            mean=flatten(moments.values).cpu().double(),
+            shapes=feature_shapes(moments.values),
+            is_tuple=drawn.is_tuple,
+            range=known,
+            nt_samples=plan.samples,
+            seed=seed,
+            target=target,
+            device=plan.inputs[0].device,
+        )
+
+    @contextmanager
+    def with_graph(self) -> Iterator[None]:
+        """Keeps the graph of every map computed inside; what ``differentiable(self)`` enters."""
+        if not self.transform.differentiable:
+            raise TypeError(
+                f"{self.transform!r} is a step function without gradient; "
+                "use Relax(keep, clip) or RelaxedSparsifiedSmoothGrad in its place."
+            )
+        before = self._graph
+        with differentiable(self.attribution_method), torch.enable_grad():
+            self._graph = True
+            try:
+                yield
+            finally:
+                self._graph = before
+
+    def _plan(self, inputs: Tensor | Maps, **settings: Any) -> SamplingPlan:
+        """The sampling plan of a call, its inputs checked and its noise level resolved."""
+        tensors = _format_tensor_into_tuples(inputs)
+        check_inputs(tensors)
+        warn_of_own_randomness(self)
+        level = resolve_level(self.noise, tensors, settings.pop("stdevs"), settings.pop("radius"))
+        return SamplingPlan(tensors, _is_tuple(inputs), self.noise, level, **settings)
+
+    def _passes(
+        self, plan: SamplingPlan, with_delta: bool = False, show_progress: bool = False
+    ) -> Iterator[Pass]:
+        """The sampling loop: one pass after the other, each computed as it is asked for."""
+        label = f"{type(self).__name__} of {plan.samples} samples"
+        for samples in tqdm(plan.passes(), desc=label, disable=not show_progress):
+            with torch.set_grad_enabled(self._graph):
+                drawn = self._one_pass(plan, samples, with_delta)
+            yield drawn
+
+    def _one_pass(self, plan: SamplingPlan, samples: range, with_delta: bool) -> Pass:
+        """Noise, attribution and transform of some samples of every example."""
+        noisy = plan.noisy_inputs(samples)
+        if self.is_gradient_method:
+            noisy = tuple(tensor.requires_grad_() for tensor in noisy)
+        output = self.attribution_method.attribute(
+            noisy if plan.is_tuple else noisy[0], **plan.arguments_of(samples)
+        )
+        output, delta = output if with_delta else (output, None)
+        base = _full_precision(_format_tensor_into_tuples(output))
+        rows = noisy[0].shape[0]
+        if any(part.shape[:1] != (rows,) for part in base):
+            raise ValueError(
+                "the base method must return one map for each row of its input "
+                f"({rows}), got shapes {[tuple(part.shape) for part in base]}."
+            )
+        shape = (-1, len(samples))
+        maps = tuple(part.unflatten(0, shape) for part in self.transform(base))
+        refuse_non_finite(maps, samples)
+        return Pass(
+            maps=maps,
+            is_tuple=_is_tuple(output),
+            deltas=[] if delta is None else [delta.unflatten(0, shape)],
+            range=self.transform.range(MapRange(), feature_shapes(base)),
+        )
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass gave: maps ``(N, b, *)``, deltas ``(N, b)``, and what is known of every map."""
+
+    maps: Maps
+    is_tuple: bool
+    deltas: list[Tensor]
+    range: MapRange
+
+    @property
+    def features(self) -> int:
+        """Number of features of one example's maps."""
+        return sum(part[0, 0].numel() for part in self.maps)
+
+
+def _full_precision(maps: Maps) -> Maps:
+    """Half-precision maps as float32, so that transforms and sums do not round."""
+    return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in maps)
+
+
+def _refuse_beyond(norm: float, maps: Maps) -> None:
+    """Raises if a map is longer than its bound: then the bound was not one."""
+    if math.isfinite(norm):
+        rows = flatten([part.flatten(0, 1) for part in maps])
+        dtype = accumulation_dtype(rows.device)
+        largest = float(torch.linalg.vector_norm(rows, dim=1, dtype=dtype).max())
+        if largest > norm * (1.0 + NORM_SLACK):
+            raise RuntimeError(
+                f"`norm_bound` must bound the norm of every map, got {norm:g} "
+                f"and a map of norm {largest:g}."
+            )

@@ -301,8 +301,8 @@ class Certificate:
         if not self.range.bounded:
             raise ValueError(
                 f"`overlap` needs maps with a known range, which {self.terms.method} does not "
-                "give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or UnitNorm(), "
-                "or give a proven norm_bound."
+                "give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or "
+                "UnitNorm(), or give a proven norm_bound."
             )
         slack = 0.0 if self.range.binary else 1e-6 * (self.range.high - self.range.low)
         return self.range.low - slack, self.range.high + slack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Final
@@ -62,13 +62,14 @@ class SamplingPlan:
     draw_baseline: bool = False
 
     def __post_init__(self) -> None:
-        check_count("nt_samples", self.samples)
+        self.samples = check_count("nt_samples", self.samples)
         examples = self.inputs[0].shape[0]
         if self.batch is None:
             room = min(_ROWS, _ELEMENTS // max(self.level.dimension, 1)) // examples
             self.batch = max(1, room)
         self.batch = min(check_count("nt_samples_batch_size", self.batch), self.samples)
         ids = range(examples) if self.example_ids is None else self.example_ids
+        ids = ids.tolist() if isinstance(ids, Tensor) else ids
         if len(ids) != examples:
             raise ValueError(
                 f"`example_ids` must have one entry for each of the {examples} examples, "
@@ -81,10 +82,12 @@ class SamplingPlan:
         self._expanded: dict[int, dict[str, Any]] = {}
         _check_clamp(self.clamp)
 
-    def passes(self) -> Iterator[range]:
+    def passes(self) -> list[range]:
         """The sample numbers of each pass."""
-        for start in range(0, self.samples, self.batch or 1):
-            yield range(start, min(start + (self.batch or 1), self.samples))
+        step = self.batch or 1
+        return [
+            range(start, min(start + step, self.samples)) for start in range(0, self.samples, step)
+        ]
 
     def noisy_inputs(self, samples: range) -> tuple[Tensor, ...]:
         """The inputs with noise, ``(N * b, *)``, rounded once to the inputs' dtype and clamped."""

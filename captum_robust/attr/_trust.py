@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
@@ -40,6 +41,19 @@ def model_modules(attribution: Attribution) -> Iterator[tuple[str, nn.Module]]:
             roots.append(root.func)
         else:
             roots.append(getattr(root, "__self__", None))
+            roots += _named_modules_of(root)
+
+
+def _named_modules_of(function: Any) -> list[nn.Module]:
+    """The modules that a plain function names: a lambda around the model is Captum's idiom."""
+    if not inspect.isfunction(function):
+        return []
+    try:
+        named = inspect.getclosurevars(function)
+    except ValueError:  # a variable of the closure that is not bound yet
+        return []
+    values = (*named.nonlocals.values(), *named.globals.values())
+    return [value for value in values if isinstance(value, nn.Module)]
 
 
 def refuse_dependent_samples(attribution: Attribution) -> None:

@@ -7,11 +7,17 @@ from captum.attr import Attribution
 from captum_robust._checks import check_choice
 from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.attr.transforms import Abs, Relax, ScaleToMax, Sparsify, Square, Transform
-from captum_robust.certificates import CosineCertificateMixin, TopKCertificateMixin
+from captum_robust.certificates import (
+    CosineCertificateMixin,
+    RankCertificateMixin,
+    TopKCertificateMixin,
+)
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 
 
-class GaussianSmoothing(TopKCertificateMixin, CosineCertificateMixin, SmoothedAttribution):
+class GaussianSmoothing(
+    TopKCertificateMixin, RankCertificateMixin, CosineCertificateMixin, SmoothedAttribution
+):
     r"""Averages an attribution over Gaussian noise: SmoothGrad.
 
     .. math:: \hat h(x) = \frac1N \sum_i g(x + \eta_i), \quad \eta_i \sim \mathcal N(0, \sigma^2 I)
@@ -32,7 +38,9 @@ class GaussianSmoothing(TopKCertificateMixin, CosineCertificateMixin, SmoothedAt
         super().__init__(attribution_method, GaussianNoise(), transform)
 
 
-class UniformSmoothing(TopKCertificateMixin, CosineCertificateMixin, SmoothedAttribution):
+class UniformSmoothing(
+    TopKCertificateMixin, RankCertificateMixin, CosineCertificateMixin, SmoothedAttribution
+):
     r"""Averages an attribution over uniform noise on a ball or a box.
 
     .. math:: h(x) = E\, g(x + \eta), \quad \eta \sim U(\{\|\eta\| \le r\})

@@ -192,7 +192,8 @@ class SmoothedAttribution(NoiseTunnel):
             stdevs: noise level, see :meth:`attribute`; give this or ``radius``.
             radius: the ball's or box's radius.
             alpha: each answer is wrong with probability of at most ``alpha``, in (0, 1).
-            confidence: ``"hoeffding"``, ``"clopper-pearson"`` (0/1 maps) or ``"auto"``.
+            confidence: ``"hoeffding"``, ``"kl"``, ``"empirical-bernstein"``,
+                ``"clopper-pearson"`` (0/1 maps), or ``"auto"``: the last for 0/1 maps, else kl.
             claim: ``"reported"`` compares the map computed here with the expected map at the
                 perturbed input, ``"population"`` the two expected maps, ``"redrawn"`` the map
                 computed here with one of as many fresh samples at the perturbed input.
@@ -248,10 +249,13 @@ class SmoothedAttribution(NoiseTunnel):
         )
         shift = Shift.of_level(self.noise, plan.level)
         moments = MapMoments()
+        spread = MapMoments("vargrad") if confidence == "empirical-bernstein" else None
         for drawn in self._passes(plan, show_progress=show_progress):
             known = drawn.range.limited(norm_bound, drawn.features)
             _refuse_beyond(known.norm, drawn.maps)
             moments.add(drawn.maps)
+            if spread is not None:
+                spread.add(drawn.maps)
         return Certificate(
             terms=terms,
             shift=shift,
@@ -260,8 +264,9 @@ class SmoothedAttribution(NoiseTunnel):
             is_tuple=drawn.is_tuple,
             range=known,
             nt_samples=plan.samples,
-            seed=seed,
+            seed=None if seed is None else int(seed),
             target=target,
+            variance=None if spread is None else _unbiased(spread, plan.samples),
             device=plan.inputs[0].device,
         )
 
@@ -316,6 +321,8 @@ class SmoothedAttribution(NoiseTunnel):
                 f"({rows}), got shapes {[tuple(part.shape) for part in base]}."
             )
         shape = (-1, len(samples))
+        # Before the transform as well: a mask of undefined values would be finite.
+        refuse_non_finite(tuple(part.unflatten(0, shape) for part in base), samples)
         maps = tuple(part.unflatten(0, shape) for part in self.transform(base))
         refuse_non_finite(maps, samples)
         return Pass(
@@ -344,6 +351,11 @@ class Pass:
 def _full_precision(maps: Maps) -> Maps:
     """Half-precision maps as float32, so that transforms and sums do not round."""
     return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in maps)
+
+
+def _unbiased(spread: MapMoments, samples: int) -> Tensor:
+    """Sample variances ``(N, m)``, divided by the number of samples less one."""
+    return flatten(spread.values).cpu().double() * (samples / max(samples - 1, 1))
 
 
 def _refuse_beyond(norm: float, maps: Maps) -> None:

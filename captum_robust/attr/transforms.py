@@ -128,7 +128,7 @@ class Abs(_Elementwise):
         return part.abs()
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
-        return MapRange(0.0, before.magnitude, before.norm, before.binary)
+        return MapRange(0.0, before.magnitude, before.norm, before.binary, before.total)
 
 
 class Square(_Elementwise):
@@ -192,7 +192,8 @@ class ClipNorm(_Joint):
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         norm = min(self.bound, before.norm)
-        return MapRange(max(before.low, -norm), min(before.high, norm), norm)
+        low, high = min(before.low, 0.0), max(before.high, 0.0)  # scaling goes towards 0
+        return MapRange(max(low, -norm), min(high, norm), norm)
 
 
 class ScaleToMax(_Joint):
@@ -240,7 +241,7 @@ class Sparsify(_Joint):
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         count = feature_count("keep", self.keep, _features(shapes))
-        return MapRange(0.0, 1.0, math.sqrt(count), binary=True)
+        return MapRange(0.0, 1.0, math.sqrt(count), binary=True, total=count)
 
 
 class Relax(_Joint):
@@ -286,7 +287,7 @@ class Relax(_Joint):
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         keep, _ = self._counts(_features(shapes))
-        return MapRange(0.0, 1.0, math.sqrt(keep))
+        return MapRange(0.0, 1.0, math.sqrt(keep), total=keep)
 
 
 class Rank(_Joint):
@@ -329,7 +330,8 @@ class Rank(_Joint):
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         values = self.values(_features(shapes))
-        return MapRange(0.0, float(values[0]), float(torch.linalg.vector_norm(values)))
+        norm = float(torch.linalg.vector_norm(values))
+        return MapRange(0.0, float(values[0]), norm, total=float(values.sum()))
 
 
 class SumChannels(_Elementwise):
@@ -359,6 +361,7 @@ class SumChannels(_Elementwise):
             max(count * before.high for count in channels),
             math.sqrt(max(channels)) * before.norm,
             before.binary and max(channels) == 1,
+            before.total,
         )
 
 

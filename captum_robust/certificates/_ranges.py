@@ -17,12 +17,14 @@ class MapRange:
         high: no element is above it.
         norm: the l2 norm of the map, all its tensors together, is at most this.
         binary: every element is 0 or 1.
+        total: the sum of the elements is at most this; infinity where elements may be negative.
     """
 
     low: float = -math.inf
     high: float = math.inf
     norm: float = math.inf
     binary: bool = False
+    total: float = math.inf
 
     @property
     def nonnegative(self) -> bool:
@@ -47,4 +49,5 @@ class MapRange:
                 norm,
                 check_number("norm_bound", norm_bound, low=0, high=math.inf, open_low=True),
             )
-        return MapRange(max(self.low, -norm), min(self.high, norm), norm, self.binary)
+        total = min(self.total, math.sqrt(features) * norm) if self.nonnegative else math.inf
+        return MapRange(max(self.low, -norm), min(self.high, norm), norm, self.binary, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor
@@ -66,10 +67,10 @@ def describe_noise(certificate: Certificate) -> str:
 def _probability(certificate: Certificate, epsilon: float) -> str:
     first, second = _MAPS[certificate.claim]
     shift = certificate.shift
-    size = f"every perturbation whose {shift.norm} is at most {epsilon:g}"
+    size = f"every perturbation whose {shift.norm} is at most {float(epsilon)!r}"
     if shift.weighted:
         least = epsilon * float(shift.smallest.min())
-        size += f" (so every one whose {shift.law.norm} norm is at most {least:.4g})"
+        size += f" (so every one whose {shift.law.norm} norm is at most {_floored(least)})"
     if certificate.kind == "as-published":
         return (
             f"By printed formulas, which are not valid bounds, for {size}, "
@@ -77,7 +78,7 @@ def _probability(certificate: Certificate, epsilon: float) -> str:
         )
     together = "jointly" if certificate.terms.questions else "each by itself"
     return (
-        f"With probability at least {100 * (1 - certificate.alpha):g} % over the noise drawn, "
+        f"With probability at least {_confidence(certificate.alpha)} % over the noise drawn, "
         f"{together}, for {size}, between {first} and {second}:"
     )
 
@@ -123,6 +124,17 @@ def _cosine(cosine: float, nothing: float) -> str:
     degrees = math.ceil(math.degrees(math.acos(cosine)) * 10) / 10
     floored = math.floor(cosine * 1e4) / 1e4
     return f"the cosine is at least {floored:.4f} (an angle of at most {degrees:.1f} degrees)"
+
+
+def _confidence(alpha: float) -> str:
+    """1 - alpha in percent, exact: a rounded one would promise more, 100 % for a small alpha."""
+    percent = 100 - 100 * Decimal(repr(alpha))
+    return f"{percent.normalize():f}"
+
+
+def _floored(size: float) -> str:
+    """Four significant digits, rounded down."""
+    return f"{float(Context(prec=4, rounding=ROUND_FLOOR).create_decimal(size)):.4g}"
 
 
 def _percent(share: float) -> str:

@@ -45,6 +45,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "nt_samples": certificate.nt_samples,
         "seed": certificate.seed,
         "target": _jsonable(certificate.target),
+        "target_is_tuple": isinstance(certificate.target, tuple),
         "norms": certificate.mean.norm(dim=1).tolist(),
     }
 
@@ -52,9 +53,10 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
 def save(certificate: Certificate, path: str | Path) -> None:
     """Writes maps and JSON text; the suffix ``.npz`` is not added."""
     with Path(path).open("wb") as file:
-        np.savez_compressed(
-            file, mean=certificate.mean.numpy(), text=np.array(json.dumps(to_dict(certificate)))
-        )
+        arrays: dict[str, Any] = {"mean": certificate.mean.numpy()}
+        if certificate.variance is not None:
+            arrays["variance"] = certificate.variance.numpy()
+        np.savez_compressed(file, text=np.array(json.dumps(to_dict(certificate))), **arrays)
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def load(path: str | Path) -> dict[str, Any]:
     with np.load(Path(path), allow_pickle=False) as file:
         saved = json.loads(str(file["text"]))
         mean = torch.from_numpy(file["mean"])
+        variance = torch.from_numpy(file["variance"]) if "variance" in file else None
     if saved["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"`path` must hold schema_version {SCHEMA_VERSION}, got {saved['schema_version']}; "
@@ -73,6 +76,7 @@ def load(path: str | Path) -> dict[str, Any]:
         "terms": Terms(**{name: _tuple(value) for name, value in saved["terms"].items()}),
         "shift": Shift(LAWS[noise["law"]](), noise["dimension"], smallest, noise["weighted"]),
         "mean": mean,
+        "variance": variance,
         "shapes": tuple(Size(shape) for shape in saved["shapes"]),
         "is_tuple": saved["is_tuple"],
         "range": MapRange(
@@ -80,11 +84,19 @@ def load(path: str | Path) -> dict[str, Any]:
             high=math.inf if limits["high"] is None else limits["high"],
             norm=math.inf if limits["norm"] is None else limits["norm"],
             binary=limits["binary"],
+            total=math.inf if limits["total"] is None else limits["total"],
         ),
         "nt_samples": saved["nt_samples"],
         "seed": saved["seed"],
-        "target": saved["target"],
+        "target": _target(saved["target"], saved["target_is_tuple"]),
     }
+
+
+def _target(value: Any, is_tuple: bool) -> Any:
+    """The target as it was: an output's index of several parts is a tuple, for one or for all."""
+    if not isinstance(value, list):
+        return value
+    return tuple(value) if is_tuple else [_tuple(entry) for entry in value]
 
 
 def _tuple(value: Any) -> Any:

@@ -9,12 +9,15 @@ from typing import Final
 
 from captum_robust._checks import check_choice, check_number
 
-CONFIDENCES: Final = ("auto", "hoeffding", "clopper-pearson")
+CONFIDENCES: Final = ("auto", "hoeffding", "clopper-pearson", "kl", "empirical-bernstein")
 CLAIMS: Final = ("reported", "population", "redrawn")
 
 # Questions of one event share its probability; alpha is split among events only.
 EVENT_OF: Final = {
     "overlap": "elementwise",
+    "precedes": "elementwise",
+    "rank": "elementwise",
+    "pixels": "elementwise",
     "cosine": "norm",
     "angle": "norm",
     "l2_deviation": "norm",

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Size, Tensor
 
-from captum_robust._checks import check_number, feature_count
-from captum_robust._features import unflatten
+from captum_robust._checks import check_choice, check_count, check_number, feature_count
+from captum_robust._features import flatten, unflatten
 from captum_robust.certificates import _statement, _storage
+from captum_robust.certificates._elementwise import ElementwiseEvidence, elementwise_evidence
 from captum_robust.certificates._norm import NormEvidence
 from captum_robust.certificates._ranges import MapRange
 from captum_robust.certificates._shift import Shift
 from captum_robust.certificates._terms import Terms
-from captum_robust.certificates.confidence import (
-    clopper_pearson,
-    hoeffding,
-    hoeffding_half_width,
-)
-from captum_robust.certificates.overlap import (
-    displacement_shifts,
-    published_displacement_shifts,
-)
+from captum_robust.certificates.pixels import Decisions, holm_decisions
 
 Array = NDArray[np.float64]
+
+_CURVES: Final = ("overlap", "cosine", "angle", "l2_deviation", "certified_share")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +49,7 @@ class Certificate:
         nt_samples: samples an example.
         seed: of the noise, or None.
         target: the target explained.
+        variance: sample variances ``(N, m)``, for the empirical Bernstein bound alone.
         device: where answers are put.
     """
 
@@ -66,6 +62,7 @@ class Certificate:
     nt_samples: int
     seed: int | None = None
     target: Any = None
+    variance: Tensor | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     # -- what it is -------------------------------------------------------------------------
@@ -98,7 +95,7 @@ class Certificate:
     @property
     def attributions(self) -> Tensor | tuple[Tensor, ...]:
         """The smoothed maps, ``(N, *)`` float64."""
-        maps = tuple(self._answer(part) for part in unflatten(self.mean, self.shapes))
+        maps = tuple(self._answer(part.clone()) for part in unflatten(self.mean, self.shapes))
         return maps if self.is_tuple else maps[0]
 
     # -- questions --------------------------------------------------------------------------
@@ -121,13 +118,88 @@ class Certificate:
         Raises:
             ValueError: if the maps have no known range, or an argument is outside its own.
         """
+        return self.curve("overlap", [epsilon], k=k)[:, 0]
+
+    def precedes(
+        self,
+        first: int | tuple[int, ...],
+        second: int | tuple[int, ...],
+        epsilon: float | Tensor,
+    ) -> Tensor:
+        r"""Whether one feature is certified to stay above another.
+
+        .. math:: \mathrm{lower}(l_i) > \mathrm{upper}(u_j)
+
+        Args:
+            first: i, an index into the vector of all features or into the map.
+            second: j.
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+
+        Returns:
+            Booleans ``(N,)``.
+        """
         shifts = self.shift.of_epsilon(epsilon)
-        count = feature_count("k", k, self.features)
-        shares = [
-            1.0 - np.searchsorted(self._displacements(example, count), shift, side="right") / count
-            for example, shift in enumerate(shifts)
+        pair = self._flat_index("first", first), self._flat_index("second", second)
+        limits = [evidence.order_shift(*pair) for evidence in self._each("precedes")]
+        return torch.from_numpy(shifts < np.array(limits)).to(self._device)
+
+    def rank(self, epsilon: float | Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Worst rank that any perturbation can give each feature; 1 is the largest.
+
+        The smaller of :func:`~captum_robust.certificates.certified_ranks` and
+        :func:`~captum_robust.certificates.conserved_ranks`.
+
+        Args:
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+
+        Returns:
+            Ranks in the maps' shape ``(N, *)``, int64.
+        """
+        shifts = self.shift.of_epsilon(epsilon)
+        rows = [
+            evidence.ranks(shift)
+            for evidence, shift in zip(self._each("rank"), shifts, strict=True)
         ]
-        return self._answer(shares)
+        return self._as_maps(rows, torch.int64)
+
+    def pixels(
+        self, epsilon: float | Tensor, simultaneous: bool = True
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Decides each feature: 1 stays in most samples' top, 0 stays out, -1 abstains.
+
+        Anani et al. (2025), for 0/1 maps such as ``Sparsify(keep)`` gives.
+
+        Args:
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+            simultaneous: whether answers at all sizes hold together. ``False`` decides more, by
+                Holm's procedure, but holds at one size that was fixed before sampling.
+
+        Returns:
+            Decisions in the maps' shape ``(N, *)``, int8.
+        """
+        self._refuse_values("pixels")
+        shifts = self.shift.of_epsilon(epsilon)
+        if not simultaneous:
+            return self._as_maps(self._holm_rows(shifts), torch.int8)
+        each = zip(self._each("pixels"), shifts, strict=True)
+        return self._as_maps([evidence.decisions(shift) for evidence, shift in each], torch.int8)
+
+    def pixel_radius(self) -> Tensor | tuple[Tensor, ...]:
+        """Perturbation size up to which each feature's decision holds, all sizes together.
+
+        Returns:
+            Radii in the maps' shape ``(N, *)``, float64; 0 where it abstains.
+        """
+        self._refuse_values("pixels")
+        rows = [evidence.decision_shifts() for evidence in self._each("pixels")]
+        radii = self.shift.to_epsilon(np.stack(rows).T).T
+        return self._as_maps(list(radii), torch.float64)
+
+    def certified_share(self, epsilon: float | Tensor, simultaneous: bool = True) -> Tensor:
+        """Share of features that :meth:`pixels` decides, ``(N,)`` in [0, 1]."""
+        maps = self.pixels(epsilon, simultaneous)
+        rows = flatten(maps if isinstance(maps, tuple) else (maps,))
+        return (rows >= 0).double().mean(1)
 
     def cosine(self, epsilon: float | Tensor) -> Tensor:
         r"""Certified cosine similarity between the map and that of any perturbed input.
@@ -219,27 +291,37 @@ class Certificate:
             shifts = self._norm_evidence("l2_deviation").shift_of_deviation(bound)
             return self._answer(self.shift.to_epsilon(shifts))
         if angle is not None:
-            cosine = float(np.cos(np.radians(check_number("angle", angle, low=0, high=90))))
+            cosine = float(np.sin(np.radians(90.0 - check_number("angle", angle, low=0, high=90))))
         bound = check_number("cosine", cosine, low=0, high=1)
         evidence = self._norm_evidence("angle" if angle is not None else "cosine")
         return self._answer(self.shift.to_epsilon(evidence.shift_of_cosine(bound)))
 
-    def curve(self, question: str, epsilons: Sequence[float] | Tensor, **arguments: Any) -> Tensor:
+    def curve(
+        self, question: str, epsilons: Sequence[float | Tensor] | Tensor, **arguments: Any
+    ) -> Tensor:
         """Answers to one question at many sizes, ``(N, len(epsilons))``.
 
         Args:
-            question: ``"overlap"``, ``"cosine"``, ``"angle"`` or ``"l2_deviation"``.
+            question: ``"overlap"``, ``"cosine"``, ``"angle"``, ``"l2_deviation"`` or
+                ``"certified_share"``.
             epsilons: perturbation sizes, >= 0.
             **arguments: of the question, such as ``k``.
         """
-        if question not in self.terms.offered:
-            raise ValueError(
-                f"`question` must be one of {', '.join(self.terms.offered)}, got {question!r}."
-            )
+        check_choice("question", question, _CURVES)
         if question == "overlap":
             return self._overlap_curve(epsilons, **arguments)
         ask = getattr(self, question)
-        return torch.stack([ask(float(epsilon), **arguments) for epsilon in epsilons], dim=1)
+        return torch.stack([ask(epsilon, **arguments) for epsilon in epsilons], dim=1)
+
+    def _overlap_curve(self, epsilons: Any, k: int | float) -> Tensor:
+        """Overlaps at many sizes from one sort an example."""
+        count = feature_count("k", k, self.features)
+        shifts = np.stack([self.shift.of_epsilon(epsilon) for epsilon in epsilons], axis=1)
+        displaced = [
+            np.searchsorted(limits, row, side="right")
+            for limits, row in zip(self._displacements(count), shifts, strict=True)
+        ]
+        return self._answer(1.0 - np.stack(displaced) / count)
 
     def statement(
         self, epsilon: float, k: int | float | None = None, example: int | None = None
@@ -271,73 +353,79 @@ class Certificate:
     # -- evidence ---------------------------------------------------------------------------
 
     def _answer(self, values: Any) -> Tensor:
-        """Values as float64 on the inputs' device (the CPU where that has no float64)."""
-        device = "cpu" if self.device.type == "mps" else self.device
-        return torch.as_tensor(np.asarray(values), dtype=torch.float64).to(device)
+        """Values as float64 on the inputs' device."""
+        return torch.as_tensor(np.asarray(values), dtype=torch.float64).to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where answers are put: the CPU where the inputs' device has no float64."""
+        return torch.device("cpu") if self.device.type == "mps" else self.device
+
+    def _refuse_values(self, question: str) -> None:
+        """Raises unless maps are 0/1."""
+        if not self.range.binary:
+            raise ValueError(
+                f"`{question}` needs 0/1 maps, which {self.terms.method} does not give; "
+                "use transform=Abs() >> Sparsify(keep) or SparsifiedSmoothGrad."
+            )
+
+    def _holm_rows(self, shifts: Array) -> list[Decisions]:
+        """Holm's decisions of each example."""
+        if self.claim == "redrawn":
+            raise ValueError(
+                "`simultaneous` must be True for the redrawn claim: Holm's procedure is about "
+                "expectations."
+            )
+        alpha, law = self.terms.alpha_of("pixels"), self.shift.law
+        return [
+            holm_decisions(
+                mean,
+                self.nt_samples,
+                alpha,
+                float(law.upper(0.5, shift, self.shift.dimension)),
+            )
+            for mean, shift in zip(self.mean.numpy(), shifts, strict=True)
+        ]
 
     def _norm_evidence(self, question: str) -> NormEvidence:
-        alpha = self.terms.alpha_of(question)
-        return NormEvidence.of(self, question, alpha)
+        return NormEvidence.of(self, question, self.terms.alpha_of(question))
 
-    def _displacements(self, example: int, count: int) -> Array:
-        """Shifts from which on 1, 2, ... of the top ``count`` may be displaced, non-decreasing."""
-        alpha = self.terms.alpha_of("overlap")
-        redrawn = self.claim == "redrawn"
-        alpha = alpha / 2 if redrawn else alpha
-        low, high = self._interval()
-        means = np.clip((self.mean[example].numpy() - low) / (high - low), 0.0, 1.0)
-        lower, upper = self._bounds(means, alpha)
-        law, dimension = self.shift.law, self.shift.dimension
-        if self.terms.published:
-            return published_displacement_shifts(means, lower, upper, count, law, dimension)
-        margin = 2 * hoeffding_half_width(self.nt_samples, alpha, self.features) * redrawn
-        known = self.claim != "population"
-        return displacement_shifts(
-            means, lower, upper, count, law, dimension, known_top=known, margin=margin
-        )
+    def _each(self, question: str) -> Iterator[ElementwiseEvidence]:
+        """The elementwise evidence of each example."""
+        return elementwise_evidence(self, question, self.terms.alpha_of(question))
 
-    def _interval(self) -> tuple[float, float]:
-        """The interval of the elements, widened by what rounding can add."""
-        if not self.range.bounded:
-            raise ValueError(
-                f"`overlap` needs maps with a known range, which {self.terms.method} does not "
-                "give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or "
-                "UnitNorm(), or give a proven norm_bound."
-            )
-        slack = 0.0 if self.range.binary else 1e-6 * (self.range.high - self.range.low)
-        return self.range.low - slack, self.range.high + slack
+    def _displacements(self, count: int) -> Iterator[Array]:
+        """Shifts from which on 1, 2, ... of an example's top features may leave."""
+        for evidence in self._each("overlap"):
+            yield evidence.displacements(count, self.terms.published)
 
-    def _bounds(self, means: Array, alpha: float) -> tuple[Array, Array]:
-        """Simultaneous bounds on the expectations of means scaled to [0, 1]."""
-        confidence = self.terms.confidence
-        if confidence == "auto":
-            exact = self.range.binary and not self.terms.published
-            confidence = "clopper-pearson" if exact else "hoeffding"
-        if confidence == "clopper-pearson" and not self.range.binary:
-            raise ValueError(
-                '`confidence` "clopper-pearson" needs 0/1 maps, such as Sparsify(keep) gives; '
-                'use "hoeffding".'
-            )
-        bound = clopper_pearson if confidence == "clopper-pearson" else hoeffding
-        return bound(means, self.nt_samples, alpha, self.features)
+    def _as_maps(self, rows: list[Any], dtype: torch.dtype) -> Tensor | tuple[Tensor, ...]:
+        """One row an example as maps ``(N, *)``."""
+        vector = torch.as_tensor(np.stack(rows), dtype=dtype).to(self._device)
+        maps = unflatten(vector, self.shapes)
+        return maps if self.is_tuple else maps[0]
 
     def _overlap_shifts(self, overlap: float, k: int | float) -> Array:
         """The shift of each example at which the certified overlap falls below a share."""
         share = check_number("overlap", overlap, low=0, high=1)
         count = feature_count("k", k, self.features)
         allowed = count - int(np.ceil(share * count - 1e-9))
-        shifts = []
-        for example in range(len(self.mean)):
-            displacements = self._displacements(example, count)
-            shifts.append(displacements[allowed] if allowed < displacements.size else np.inf)
-        return np.array(shifts)
+        return np.array(
+            [
+                shifts[allowed] if allowed < shifts.size else np.inf
+                for shifts in self._displacements(count)
+            ]
+        )
 
-    def _overlap_curve(self, epsilons: Sequence[float] | Tensor, k: int | float) -> Tensor:
-        """Overlaps at many sizes from one sort an example."""
-        count = feature_count("k", k, self.features)
-        shifts = np.stack([self.shift.of_epsilon(float(epsilon)) for epsilon in epsilons], axis=1)
-        displaced = [
-            np.searchsorted(self._displacements(example, count), row, side="right")
-            for example, row in enumerate(shifts)
-        ]
-        return self._answer(1.0 - np.stack(displaced) / count)
+    def _flat_index(self, name: str, index: int | tuple[int, ...]) -> int:
+        """A feature's place in the vector of all features."""
+        if isinstance(index, tuple):
+            if len(self.shapes) != 1 or len(index) != len(self.shapes[0]):
+                raise ValueError(
+                    f"`{name}` must be an int, or an index into one map of shape "
+                    f"{[tuple(shape) for shape in self.shapes]}, got {index}."
+                )
+            return int(np.ravel_multi_index(index, tuple(self.shapes[0])))
+        if not 0 <= check_count(name, index, low=0) < self.features:
+            raise ValueError(f"`{name}` must be in [0, {self.features - 1}], got {index}.")
+        return index

@@ -25,16 +25,29 @@ class CertificateMixin:
 
 
 class TopKCertificateMixin(CertificateMixin):
-    """Answers ``overlap``: how many of the top k features no perturbation can displace.
+    """Answers ``overlap``, ``precedes`` and ``pixels``: which features no perturbation displaces.
 
-    Admitted by maps with a known range. Levine et al. (2019), Corollary 2.
+    Admitted by maps with a known range. Levine et al. (2019), Corollary 2; Anani et al. (2025).
 
     Example:
         >>> TopKCertificateMixin.certificate_questions
-        ('overlap',)
+        ('overlap', 'precedes', 'pixels')
     """
 
-    questions: ClassVar[tuple[str, ...]] = ("overlap",)
+    questions: ClassVar[tuple[str, ...]] = ("overlap", "precedes", "pixels")
+
+
+class RankCertificateMixin(CertificateMixin):
+    """Answers ``rank``: the worst rank that a perturbation can give each feature.
+
+    Admitted by maps with a known range. Levine et al. (2019), section 3.
+
+    Example:
+        >>> RankCertificateMixin.certificate_questions
+        ('rank',)
+    """
+
+    questions: ClassVar[tuple[str, ...]] = ("rank",)
 
 
 class CosineCertificateMixin(CertificateMixin):

@@ -104,7 +104,7 @@ def _resolve(name: str, level: Any, tensor: Tensor) -> Tensor:
     if isinstance(level, Relative):
         level = level.resolve(tensor)
     elif isinstance(level, Real) and not isinstance(level, bool):
-        level = torch.tensor(float(level))
+        level = torch.tensor(float(level), dtype=dtype)
     elif not isinstance(level, Tensor):
         raise TypeError(
             f"`{name}` must be a number, a tensor, a Relative or a tuple of them, "

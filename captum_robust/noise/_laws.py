@@ -143,32 +143,59 @@ class NoiseLaw(ABC):
         shift = self.inverse_total_variation(np.clip(gap, 0.0, None) / 2.0, dimension)
         return np.where(gap > 0.0, shift, -np.inf)
 
-    def norm_shift(self, shift: ArrayLike, dimension: int) -> Array:
+    def norm_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:
         r"""Largest :math:`\|E\,G(x+\delta+\eta) - E\,G(x+\eta)\|_2` over maps of norm at most 1.
 
-        .. math:: \Delta = 2\,\mathrm{TV}
+        .. math:: \Delta = 2\,\mathrm{TV}, \quad
+                  \sqrt2\,\mathrm{TV} \text{ for maps without negative elements}
 
-        Proof: :math:`w\cdot G` lies in [-1, 1] for every unit :math:`w`, so its mean moves by at
-        most twice the total variation; take :math:`w` along the difference.
+        Proof: for every unit :math:`w`, :math:`w\cdot G` lies in [-1, 1], or, if :math:`G \ge 0`,
+        in [-a, b] with a and b the norms of the negative and positive parts of :math:`w`, so that
+        :math:`a + b \le \sqrt2`. Its mean moves by at most the interval's length times the total
+        variation; take :math:`w` along the difference. Attained; the second form is ours.
         """
-        return 2.0 * self.total_variation(shift, dimension)
+        length = math.sqrt(2.0) if nonnegative else 2.0
+        return length * self.total_variation(shift, dimension)
 
-    def inverse_norm_shift(self, distance: ArrayLike, dimension: int) -> Array:
+    def inverse_norm_shift(
+        self, distance: ArrayLike, dimension: int, nonnegative: bool = False
+    ) -> Array:
         """The largest shift whose :meth:`norm_shift` is at most ``distance``; not rounded up."""
-        return self.inverse_total_variation(np.asarray(distance, float) / 2.0, dimension)
+        length = math.sqrt(2.0) if nonnegative else 2.0
+        return self.inverse_total_variation(np.asarray(distance, float) / length, dimension)
 
-    def angle_shift(self, shift: ArrayLike, dimension: int) -> Array:
+    def angle_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:
         r"""The constant :math:`A` of the cosine certificate, for maps of norm at most 1.
 
-        For every unit :math:`w`: if :math:`w\cdot h(x) \le -A` then
-        :math:`w\cdot h(x+\delta) \le 0`. Without more knowledge of the law it is
-        :meth:`norm_shift`.
-        """
-        return self.norm_shift(shift, dimension)
+        For every unit :math:`w`: if :math:`w\cdot h(x) < -A` then
+        :math:`w\cdot h(x+\delta) \le 0`. By total variation D alone it is
 
-    def inverse_angle_shift(self, constant: ArrayLike, dimension: int) -> Array:
+        .. math:: A = 2D, \quad\text{and for } G \ge 0\quad A = \begin{cases}\sqrt2\,D &
+                  D \le \tfrac12 \\ D/\sqrt{D^2+(1-D)^2} & \text{above.}\end{cases}
+
+        Proof of the second (ours): with a, b as in :meth:`norm_shift`,
+        :math:`s = (w\cdot G + a)/(a+b)` is [0, 1]-valued, and its mean stays at most a/(a+b) if it
+        is at most a/(a+b) - D before, that is :math:`w\cdot h \le -(a+b)D`; where that is below the
+        least value -a nothing is left to show. So A is the largest of min(a, (a+b)D) over
+        :math:`a^2+b^2 \le 1`, attained at a = b or where a = (a+b)D.
+        """
+        distance = self.total_variation(shift, dimension)
+        if not nonnegative:
+            return 2.0 * distance
+        steep = distance / np.hypot(distance, 1.0 - distance)
+        return np.where(distance <= 0.5, math.sqrt(2.0) * distance, steep)
+
+    def inverse_angle_shift(
+        self, constant: ArrayLike, dimension: int, nonnegative: bool = False
+    ) -> Array:
         """The largest shift whose :meth:`angle_shift` is at most ``constant``; not rounded up."""
-        return self.inverse_norm_shift(constant, dimension)
+        constant = np.clip(np.asarray(constant, float), 0.0, None)
+        if not nonnegative:
+            return self.inverse_total_variation(constant / 2.0, dimension)
+        sine = np.minimum(constant, 1.0)
+        steep = sine / (sine + np.sqrt(1.0 - sine**2))
+        distance = np.where(sine <= math.sqrt(0.5), sine / math.sqrt(2.0), steep)
+        return self.inverse_total_variation(distance, dimension)
 
 
 class GaussianNoise(NoiseLaw):
@@ -234,19 +261,37 @@ class GaussianNoise(NoiseLaw):
             safe, unsafe = np.where(holds, middle, safe), np.where(holds, unsafe, middle)
         return np.where(ordered, safe, -np.inf)
 
-    def angle_shift(self, shift: ArrayLike, dimension: int) -> Array:
-        r""":math:`A = 2\Phi(t) - 1`, at most the norm shift :math:`2(2\Phi(t/2) - 1)`.
+    def angle_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:
+        r""":math:`A = 2\Phi(t) - 1`, and for maps without negative elements
 
-        Proof: :math:`s = (1 + w\cdot G)/2` is [0, 1]-valued with mean
-        :math:`p = (1 + w\cdot h(x))/2`. Its mean after the shift is at most
-        :math:`\Phi(\Phi^{-1}(p) + t)`, which is at most 1/2, that is
-        :math:`w\cdot h(x+\delta) \le 0`, as soon as :math:`p \le \Phi(-t)`, that is
-        :math:`w\cdot h(x) \le -(2\Phi(t) - 1)`.
+        .. math:: A = \sup_{0<a<1}\; a - (a+b)\,\Phi\big(\Phi^{-1}(\tfrac a{a+b}) - t\big),
+                  \quad b = \sqrt{1-a^2}.
+
+        Proof (ours): with :math:`w\cdot G` in [-a, b], :math:`s = (w\cdot G + a)/(a+b)` is
+        [0, 1]-valued with mean :math:`p = (w\cdot h(x) + a)/(a+b)`. After the shift its mean is at
+        most :math:`\Phi(\Phi^{-1}(p) + t)`, which is at most a/(a+b), that is
+        :math:`w\cdot h(x+\delta) \le 0`, as soon as :math:`p \le \Phi(\Phi^{-1}(a/(a+b)) - t)`;
+        solve for :math:`w\cdot h(x)`. Maps of either sign have a = b = 1. Dividing that form by
+        :math:`\sqrt2` is no bound. Rounded up.
         """
-        return special.erf(_shifts(shift) / math.sqrt(2.0))
+        shift = _shifts(shift)
+        if not nonnegative:
+            return special.erf(shift / math.sqrt(2.0))
+        return np.minimum(_nonnegative_angle(shift) + 1e-7, 1.0)
 
-    def inverse_angle_shift(self, constant: ArrayLike, dimension: int) -> Array:
-        return math.sqrt(2.0) * special.erfinv(np.clip(constant, 0.0, 1.0))
+    def inverse_angle_shift(
+        self, constant: ArrayLike, dimension: int, nonnegative: bool = False
+    ) -> Array:
+        wanted = np.clip(np.asarray(constant, float), 0.0, 1.0)
+        signed = math.sqrt(2.0) * special.erfinv(wanted)
+        if not nonnegative:
+            return signed
+        safe, unsafe = np.zeros_like(signed), np.full_like(signed, 40.0)
+        for _ in range(50):
+            middle = (safe + unsafe) / 2.0
+            fits = self.angle_shift(middle, dimension, nonnegative=True) <= wanted
+            safe, unsafe = np.where(fits, middle, safe), np.where(fits, unsafe, middle)
+        return safe
 
 
 class UniformBallNoise(NoiseLaw):
@@ -331,6 +376,22 @@ class UniformBoxNoise(NoiseLaw):
 
 
 LAWS: Final = {law.name: law for law in (GaussianNoise, UniformBallNoise, UniformBoxNoise)}
+
+
+def _nonnegative_angle(shift: Array) -> Array:
+    """The supremum over a of the Gaussian angle constant, on a grid refined once at its best."""
+    turns = np.linspace(0.0, math.pi / 2.0, 1001)[1:-1]
+    best = turns[_angle_of_split(shift[..., None], turns).argmax(-1)][..., None]
+    fine = best + np.linspace(-1.0, 1.0, 401) * (turns[1] - turns[0])
+    fine = np.clip(fine, 1e-9, math.pi / 2.0 - 1e-9)
+    return np.clip(_angle_of_split(shift[..., None], fine).max(-1), 0.0, None)
+
+
+def _angle_of_split(shift: Array, turn: Array) -> Array:
+    """The angle constant for one split a = sin(turn), b = cos(turn)."""
+    negative, positive = np.sin(turn), np.cos(turn)
+    length = negative + positive
+    return negative - length * special.ndtr(special.ndtri(negative / length) - shift)
 
 
 def _shifts(shift: ArrayLike) -> Array:

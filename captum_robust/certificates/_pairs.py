@@ -1,0 +1,145 @@
+"""The spread between disjoint pairs of samples, collected while sampling."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_robust.certificates.covariance import sample_top_eigenvalue
+
+Array = NDArray[np.float64]
+
+_BLOCK: Final = 2**22  # elements taken to float64 at a time
+
+
+@dataclass(frozen=True, eq=False)
+class PairEvidence:
+    r"""Averages over disjoint pairs (G, G') of samples, one entry an example.
+
+    Attributes:
+        pairs: number P of pairs.
+        eig_pairs: number of them in the top eigenvalue.
+        traces: averages of :math:`\|G-G'\|^2/2`, ``(N,)``.
+        inners: averages of :math:`G\cdot G'`, ``(N,)``.
+        eigenvalues: top eigenvalue of the average of :math:`(G-G')(G-G')^T/2`, ``(N,)``.
+    """
+
+    pairs: int
+    eig_pairs: int
+    traces: Array
+    inners: Array
+    eigenvalues: Array
+
+
+class PairMoments:
+    """Collects what :class:`PairEvidence` needs, as a context that leaves no file behind.
+
+    The spectrum comes from the smaller of two matrices: features by features, summed while
+    sampling, or pairs by pairs, for which the differences are kept; those stay within
+    ``memory_limit`` and beyond it in a temporary memory-mapped file.
+
+    Args:
+        examples: N.
+        samples: samples an example, fixed beforehand.
+        eig_pairs: cap on the pairs in the eigenvalue; all where ``None``.
+        memory_limit: bytes of differences kept in memory.
+    """
+
+    def __init__(
+        self, examples: int, samples: int, eig_pairs: int | None = None, memory_limit: int = 2**30
+    ) -> None:
+        self.pairs = samples // 2
+        self.eig_pairs = self.pairs if eig_pairs is None else min(eig_pairs, self.pairs)
+        self._examples = examples
+        self._limit = memory_limit
+        self._traces = np.zeros(examples)
+        self._inners = np.zeros(examples)
+        self._seen = 0
+        self._odd: Tensor | None = None
+        self._store: NDArray[np.float32] | None = None
+        self._sums: Array | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PairMoments:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._store = None
+        self._stack.close()
+
+    def add(self, rows: Tensor) -> None:
+        """Adds samples ``(N, b, m)``; neighbours in the order drawn make a pair."""
+        rows = rows if self._odd is None else torch.cat([self._odd, rows], dim=1)
+        self._odd = rows[:, -1:] if rows.shape[1] % 2 else None
+        pairs = rows.shape[1] // 2
+        if not pairs:
+            return
+        first, second = rows[:, 0 : 2 * pairs : 2], rows[:, 1 : 2 * pairs : 2]
+        gaps = (first - second).cpu().numpy()
+        self._traces += np.square(gaps, dtype=np.float64).sum((1, 2)) / 2.0
+        self._inners += (first * second).sum((1, 2), dtype=torch.float64).cpu().numpy()
+        self._keep(gaps[:, : max(self.eig_pairs - self._seen, 0)])
+        self._seen += pairs
+
+    def _keep(self, gaps: NDArray[np.float32]) -> None:
+        """Adds differences ``(N, p, m)`` to what the spectrum is taken from."""
+        features = gaps.shape[2]
+        if features <= self.eig_pairs:
+            if self._sums is None:
+                self._sums = np.zeros((self._examples, features, features))
+            wide = gaps.astype(np.float64)
+            self._sums += wide.transpose(0, 2, 1) @ wide
+            return
+        if self._store is None:
+            self._store = self._new_store((self._examples, self.eig_pairs, features))
+        self._store[:, self._seen : self._seen + gaps.shape[1]] = gaps
+
+    def _new_store(self, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        """Room for all differences: in memory, or in a file that vanishes when closed."""
+        if 4 * np.prod(shape, dtype=float) <= self._limit:
+            return np.empty(shape, dtype=np.float32)
+        file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+
+    def evidence(self) -> PairEvidence:
+        """The averages, once all samples were added."""
+        return PairEvidence(
+            pairs=self.pairs,
+            eig_pairs=self.eig_pairs,
+            traces=self._traces / self.pairs,
+            inners=self._inners / self.pairs,
+            eigenvalues=np.array([self._eigenvalue(example) for example in range(self._examples)]),
+        )
+
+    def _eigenvalue(self, example: int) -> float:
+        """Rounded up by what float32 differences can hide."""
+        if self._sums is not None:
+            matrix = self._sums[example]
+        elif self._store is not None:
+            matrix = _gram(self._store[example])
+        else:
+            raise RuntimeError("no samples were added.")
+        return sample_top_eigenvalue(matrix, self.eig_pairs) * (1.0 + 1e-6)
+
+
+def _gram(rows: NDArray[np.float32]) -> Array:
+    """Inner products of rows in float64, a block of features at a time."""
+    gram = np.zeros((len(rows), len(rows)))
+    width = max(1, _BLOCK // len(rows))
+    for start in range(0, rows.shape[1], width):
+        block = rows[:, start : start + width].astype(np.float64)
+        gram += block @ block.T
+    return gram

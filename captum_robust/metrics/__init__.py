@@ -1,0 +1,85 @@
+"""Measures of robustness: similarities of two maps, and evaluators like Captum's own metrics.
+
+**Similarities** take two maps and return one value per example, ``(N,)``, in float64 (float32 on
+MPS). The maps are tensors of equal shapes ``(N, *)`` or tuples of them, which count as one
+concatenated vector. All share two options, both off by default, applied in this order:
+
+* ``channels``: ``"sum"`` or ``"abs-sum"`` adds up dimension 1 of maps ``(N, C, *)``, or their
+  magnitudes.
+* ``normalize``: divides each map by its absolute sum (``"sum"``), largest magnitude (``"max"``) or
+  l2 norm (``"l2"``); a zero map stays zero.
+
+Ties, constant and zero maps have the values that each docstring gives, never NaN; a map that is not
+finite is an error.
+
+**Evaluators** take an explanation function and inputs, as :func:`captum.metrics.sensitivity_max`
+does, pass keywords they do not know on to the explanation function, expanded as Captum expands
+them, and return one value per example. To give the explanation function a keyword of an evaluator's
+own name, such as ``seed``, bind it by :func:`functools.partial`. Evaluators that perturb share:
+
+* ``forward_func``: the model, to see where a perturbation changes the predicted class, the largest
+  along dimension 1. The result is then an :class:`Evaluation` that says how often it did.
+* ``on_prediction_change``: ``"keep"`` counts such perturbations like all others, ``"nan"`` does
+  not: the value of an example is NaN where none is left.
+* ``return_perturbed``: also returns perturbed inputs and maps, in an :class:`Evaluation`; of many
+  draws, the one that did the map the most harm.
+* ``max_examples_per_batch``: rows processed at once, any number from 1. By default one perturbation
+  of every example. Memory does not grow with the number of perturbations, radii or points.
+* ``seed``: fixes draw i of example j as a function of (seed, i, j) alone, however they are batched.
+  Without it torch's global generator decides.
+* ``show_progress``: shows a progress bar.
+"""
+
+from captum_robust.metrics.attacks import (
+    area_under_log_radius,
+    attack_robustness,
+    transfer_robustness,
+)
+from captum_robust.metrics.evaluation import Evaluation
+from captum_robust.metrics.hessian import hessian_norm
+from captum_robust.metrics.images import mass_center_dislocation, ssim
+from captum_robust.metrics.insertion import adversarial_insertion, deletion, insertion
+from captum_robust.metrics.intervals import Interval, bootstrap_interval
+from captum_robust.metrics.overlap import topk_intersection, topk_mass
+from captum_robust.metrics.ranks import kendall_tau, spearman_rho
+from captum_robust.metrics.sampling import (
+    cosine_robust_criterion,
+    l2_robust_criterion,
+    local_lipschitz,
+    random_perturbation_similarity,
+)
+from captum_robust.metrics.vectors import (
+    cosine_distance,
+    cosine_similarity,
+    lp_distance,
+    mse,
+    pearson_correlation,
+)
+
+__all__ = [
+    "Evaluation",
+    "Interval",
+    "adversarial_insertion",
+    "area_under_log_radius",
+    "attack_robustness",
+    "bootstrap_interval",
+    "cosine_distance",
+    "cosine_robust_criterion",
+    "cosine_similarity",
+    "deletion",
+    "hessian_norm",
+    "insertion",
+    "kendall_tau",
+    "l2_robust_criterion",
+    "local_lipschitz",
+    "lp_distance",
+    "mass_center_dislocation",
+    "mse",
+    "pearson_correlation",
+    "random_perturbation_similarity",
+    "spearman_rho",
+    "ssim",
+    "topk_intersection",
+    "topk_mass",
+    "transfer_robustness",
+]

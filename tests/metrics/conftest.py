@@ -1,0 +1,40 @@
+"""Models and maps that the tests of the metrics share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+
+class TwoInputs(nn.Module):
+    """A small smooth classifier of two inputs and one further argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(5, 4)
+        self.second = nn.Linear(3, 4)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, a: Tensor, b: Tensor, scale: Tensor | None = None) -> Tensor:
+        hidden = torch.tanh(self.first(a) + self.second(b))
+        return self.last(hidden if scale is None else hidden * scale)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(3, 2, 8, 9, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(2)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.Softplus(), nn.Flatten(), nn.Linear(4 * 6 * 7, 5)
+    ).eval()
+
+
+@pytest.fixture
+def two_inputs() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
+    torch.manual_seed(3)
+    return TwoInputs().eval(), (torch.randn(4, 5), torch.randn(4, 3))

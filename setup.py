@@ -12,26 +12,40 @@ VERSION = re.search(
     re.MULTILINE,
 ).group(1)
 
-# Why each extra is there:
-#   audit: jinja2 renders the report with autoescaping, scikit-learn ships the real digits.
-#   metrics: scikit-image is the reference of SSIM, torchmetrics of speed comparisons.
-#   lrp: zennit has the LRP rules and guided backpropagation with a graph.
-AUDIT = ["jinja2>=3.1", "scikit-learn>=1.3"]
-DOCS = ["sphinx>=7", "furo>=2023.9.10"]
-METRICS = ["scikit-image>=0.22"]
+# Every library of an extra has its reason beside it.
+AUDIT = [
+    "jinja2>=3.1",  # renders the report, with autoescaping
+    "scikit-learn>=1.3",  # ships the real digits of the audit without arguments
+]
+DOCS = [
+    "sphinx>=7",  # builds the documentation from the docstrings
+    "furo>=2023.9.10",  # its theme
+]
+METRICS = [
+    "scikit-image>=0.22",  # the reference of SSIM
+]
 TEST = [
-    "pytest>=7.4",
+    "pytest>=7.4",  # runs tests and doctests
     "pytest-xdist>=3.5",  # both cores
     "hypothesis>=6.90",  # property tests
     "mpmath>=1.3",  # the noise laws' functions to fifty digits
+    "setuptools>=68",  # tells what a build of this file holds
 ]
-TUTORIALS = ["jupyter>=1.0", "nbconvert>=7", "ipykernel>=6"]
-LINT = ["ruff>=0.6", "mypy>=1.11"]
+TUTORIALS = [
+    "jupyter>=1.0",  # opens the notebooks
+    "nbconvert>=7",  # executes them in CI
+    "ipykernel>=6",  # the kernel they run in
+]
+LINT = [
+    "ruff>=0.6",  # lints and formats
+    "mypy>=1.11",  # checks types
+]
 
 setup(
     name="captum-robust",
     version=VERSION,
     description="Smoothed, certified and audited attributions: a Captum plugin.",
+    author="the captum_robust developers",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
@@ -47,15 +61,15 @@ setup(
         "torch>=2.3",
         "torchvision",
         "numpy",
-        "scipy>=1.11",
+        "scipy>=1.15",
     ],
     extras_require={
         "audit": AUDIT,
         "docs": DOCS + AUDIT,
         "metrics": METRICS,
         "tutorials": TUTORIALS + AUDIT,
-        "test": TEST + AUDIT,
-        "dev": TEST + AUDIT + DOCS + LINT,
+        "test": TEST + AUDIT + METRICS,
+        "dev": TEST + AUDIT + METRICS + DOCS + LINT,
     },
     entry_points={
         "console_scripts": ["captum-robust = captum_robust.__main__:main"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import pairwise, product
+from numbers import Real
 from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from captum_robust._captum import (
     _expand_and_update_additional_forward_args,
@@ -42,11 +44,13 @@ class SamplingPlan:
         is_tuple: whether the user gave a tuple.
         law, level: the noise.
         samples: number of samples an example.
+        stops: numbers of samples at which a pass must end.
         batch: samples an example and pass; chosen so that any batch fits where ``None``.
         seed, example_ids: streams of the noise; torch's global generator where ``seed`` is None.
         clamp: bounds put on the noisy inputs.
         arguments: keyword arguments of the base method's ``attribute``.
         draw_baseline: whether each row takes a random row of the baselines.
+        own_baselines: whether the base method puts all baselines to every row by itself.
     """
 
     inputs: tuple[Tensor, ...]
@@ -54,12 +58,14 @@ class SamplingPlan:
     law: NoiseLaw
     level: NoiseLevel
     samples: int
+    stops: tuple[int, ...] = ()
     batch: int | None = None
     seed: int | None = None
     example_ids: Sequence[int] | None = None
     clamp: Clamp | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     draw_baseline: bool = False
+    own_baselines: bool = False
 
     def __post_init__(self) -> None:
         self.samples = check_count("nt_samples", self.samples)
@@ -80,13 +86,16 @@ class SamplingPlan:
             self._streams = SampleStreams(self.seed, ids)
             self._baseline_streams = SampleStreams(self.seed, ids, _BASELINES)
         self._expanded: dict[int, dict[str, Any]] = {}
-        _check_clamp(self.clamp)
+        _check_clamp(self.clamp, self.inputs)
 
     def passes(self) -> list[range]:
         """The sample numbers of each pass."""
         step = self.batch or 1
+        ends = sorted({*self.stops, self.samples})
         return [
-            range(start, min(start + step, self.samples)) for start in range(0, self.samples, step)
+            range(start, min(start + step, end))
+            for begin, end in pairwise([0, *ends])
+            for start in range(begin, end, step)
         ]
 
     def noisy_inputs(self, samples: range) -> tuple[Tensor, ...]:
@@ -121,7 +130,7 @@ class SamplingPlan:
             _expand_and_update_additional_forward_args(count, arguments)
             _expand_and_update_target(count, arguments)
             _expand_and_update_feature_mask(count, arguments)
-            if not self.draw_baseline:
+            if not (self.draw_baseline or self.own_baselines):
                 _expand_and_update_baselines(self.inputs, count, arguments)
             self._expanded[count] = arguments
         return self._expanded[count]
@@ -129,7 +138,8 @@ class SamplingPlan:
     def arguments_of(self, samples: range) -> dict[str, Any]:
         """The keyword arguments of one pass, with baselines drawn where that is wanted."""
         arguments = self.expanded_arguments(len(samples))
-        if self.draw_baseline and arguments.get("baselines") is not None:
+        drawn_here = self.draw_baseline and not self.own_baselines
+        if drawn_here and arguments.get("baselines") is not None:
             return arguments | {"baselines": self._drawn_baselines(samples)}
         return arguments
 
@@ -164,11 +174,26 @@ def _as_bounds(clamp: Clamp, noisy: Tensor) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _check_clamp(clamp: Clamp | None) -> None:
+def _check_clamp(clamp: Clamp | None, inputs: tuple[Tensor, ...]) -> None:
     if clamp is None:
         return
-    if not isinstance(clamp, tuple) or len(clamp) != 2:
-        raise TypeError(f"`clamp` must be a pair (low, high), got {clamp!r}.")
+    pair = isinstance(clamp, tuple) and len(clamp) == 2
+    if not pair or not all(isinstance(bound, Real | Tensor) for bound in clamp):
+        raise TypeError(
+            f"`clamp` must be a pair (low, high) of numbers or tensors, got {clamp!r}; "
+            "an infinite number leaves a side open."
+        )
     low, high = (torch.as_tensor(bound) for bound in clamp)
     if not (low < high).all():
         raise ValueError(f"`clamp` must be a pair with low < high, got {clamp!r}.")
+    for bound, tensor in product((low, high), inputs):
+        example = Size((1, *tensor.shape[1:]))
+        try:
+            fits = torch.broadcast_shapes(bound.shape, example) == example
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"`clamp` must broadcast to an example of shape {tuple(example)}, "
+                f"got shape {tuple(bound.shape)}."
+            )

@@ -11,16 +11,36 @@ from typing import Any, Final
 import torch
 from captum.attr import (
     Attribution,
+    DeepLiftShap,
+    FeaturePermutation,
     GradientShap,
     KernelShap,
+    LayerGradientShap,
     Lime,
     LimeBase,
+    NeuronDeepLiftShap,
+    NeuronGradientShap,
     NoiseTunnel,
+    ShapleyValues,
     ShapleyValueSampling,
 )
 from torch import Tensor, nn
 
-_RANDOM_METHODS: Final = (GradientShap, KernelShap, Lime, LimeBase, ShapleyValueSampling)
+_GRADIENT_SHAP: Final = (GradientShap, LayerGradientShap, NeuronGradientShap)
+_MANY_BASELINES: Final = (*_GRADIENT_SHAP, DeepLiftShap, NeuronDeepLiftShap)
+_RANDOM_METHODS: Final = (
+    *_GRADIENT_SHAP,
+    FeaturePermutation,
+    KernelShap,
+    Lime,
+    LimeBase,
+    ShapleyValueSampling,
+)
+
+
+def takes_many_baselines(attribution: Attribution) -> bool:
+    """Whether a method puts a whole set of baselines, of any number, to every row by itself."""
+    return isinstance(attribution, _MANY_BASELINES)
 
 
 def model_modules(attribution: Attribution) -> Iterator[tuple[str, nn.Module]]:
@@ -57,11 +77,19 @@ def _named_modules_of(function: Any) -> list[nn.Module]:
 
 
 def refuse_dependent_samples(attribution: Attribution) -> None:
-    """Raises where a module in training mode would make samples depend on each other or on luck.
+    """Raises where a method or a module in training mode makes samples depend on each other.
 
     Raises:
-        RuntimeError: naming the module and the remedy.
+        RuntimeError: naming what does so, and the remedy.
     """
+    inner = attribution
+    while isinstance(inner, NoiseTunnel):
+        inner = inner.attribution_method
+    if isinstance(inner, FeaturePermutation):
+        raise RuntimeError(
+            f"{type(inner).__name__} mixes the examples of a batch, so nothing can be certified "
+            "of its map; use FeatureAblation."
+        )
     for name, module in model_modules(attribution):
         batchnorm = isinstance(module, nn.modules.batchnorm._BatchNorm) and (
             module.training or module.running_mean is None
@@ -85,7 +113,9 @@ def warn_of_own_randomness(attribution: Attribution) -> None:
     while isinstance(inner, NoiseTunnel):
         inner = inner.attribution_method
         own_noise = isinstance(inner, NoiseTunnel)
-        if own_noise or isinstance(inner, _RANDOM_METHODS):
+        # ShapleyValues inherits from its sampling variant, but goes over all permutations.
+        random = isinstance(inner, _RANDOM_METHODS) and not isinstance(inner, ShapleyValues)
+        if own_noise or random:
             warnings.warn(
                 f"{type(inner).__name__} draws random numbers of its own that `seed` does not "
                 "reach: results differ between runs, and draws shared within a pass make samples "

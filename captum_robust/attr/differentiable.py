@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from captum.attr import (
+    LRP,
     Attribution,
+    Deconvolution,
+    GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
+    LayerGradCam,
+    LayerGradientXActivation,
     NoiseTunnel,
     Saliency,
 )
@@ -20,6 +26,9 @@ from captum_robust._captum import TargetType, _run_forward
 
 # Each computes its map from `gradient_func` and smooth operations on the inputs alone.
 _FROM_GRADIENTS = (Saliency, InputXGradient, IntegratedGradients)
+_LAYER_METHODS = (LayerGradientXActivation, LayerGradCam)
+# Their rules rewrite the backward pass; captum_robust.attr.lrp does so with a graph.
+_THROUGH_ZENNIT = (LRP, GuidedBackprop, Deconvolution)
 
 
 def _gradients_with_graph(
@@ -53,8 +62,9 @@ def differentiable(attribution: Attribution) -> Iterator[Attribution]:
     second derivatives of zero almost everywhere; this context does not change that.
 
     Args:
-        attribution: ``Saliency``, ``InputXGradient``, ``IntegratedGradients``, or anything that
-            brings a context manager ``with_graph()`` of its own, such as a
+        attribution: ``Saliency``, ``InputXGradient``, ``IntegratedGradients``,
+            ``LayerGradientXActivation``, ``LayerGradCam``, or anything that brings
+            a context manager ``with_graph()`` of its own, such as a
             :class:`~captum_robust.attr.SmoothedAttribution` over one of them.
 
     Yields:
@@ -78,14 +88,51 @@ def differentiable(attribution: Attribution) -> Iterator[Attribution]:
         with bring():
             yield attribution
         return
+    if isinstance(attribution, _LAYER_METHODS):
+        with _layer_graph(attribution):
+            yield attribution
+        return
     if not isinstance(attribution, _FROM_GRADIENTS):
         raise TypeError(_why_not(attribution))
-    original = attribution.gradient_func
-    attribution.gradient_func = _gradients_with_graph
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(attribution, "gradient_func", _gradients_with_graph))
+        if isinstance(attribution, IntegratedGradients):
+            whole = functools.partial(_refuse_batches, attribution._attribute)
+            stack.enter_context(_replaced(attribution, "_attribute", whole))
+        stack.enter_context(torch.enable_grad())
         yield attribution
+
+
+@contextmanager
+def _layer_graph(attribution: Attribution) -> Iterator[None]:
+    """Passes the one keyword that makes Captum's layer gradients carry a graph."""
+    bound = functools.partial(attribution.attribute, grad_kwargs={"create_graph": True})
+    with _replaced(attribution, "attribute", bound), torch.enable_grad():
+        yield
+
+
+@contextmanager
+def _replaced(owner: object, name: str, value: Any) -> Iterator[None]:
+    """Sets an attribute of one object for a while; nests."""
+    before = dict(vars(owner))
+    setattr(owner, name, value)
+    try:
+        yield
     finally:
-        attribution.gradient_func = original
+        if name in before:
+            setattr(owner, name, before[name])
+        else:
+            delattr(owner, name)  # the class's own shows again
+
+
+def _refuse_batches(attribute: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Integrated gradients' own loop, unless Captum cuts the path into batches."""
+    if "step_sizes_and_alphas" in kwargs:
+        raise ValueError(
+            "`internal_batch_size` must be None for a map with a graph, since Captum detaches "
+            "every batch of steps but the first; lower `n_steps` or pass fewer examples."
+        )
+    return attribute(*args, **kwargs)
 
 
 def _why_not(attribution: Attribution) -> str:
@@ -95,6 +142,12 @@ def _why_not(attribution: Attribution) -> str:
         return (
             f"{name} runs without autograd, so its map has no graph; "
             "use captum_robust.attr.GaussianSmoothing in its place."
+        )
+    if isinstance(attribution, _THROUGH_ZENNIT):
+        return (
+            f"{name} rewrites the backward pass by hooks, so its map has no correct graph; use "
+            "LRPZPlus, LRPEpsilonPlus, DifferentiableGuidedBackprop or DifferentiableDeconvolution "
+            "of captum_robust.attr.lrp (extra `lrp`)."
         )
     return (
         f"{name} does not compute its map from `gradient_func` alone, so no correct graph can be "

@@ -172,4 +172,5 @@ class QuadraticSmoothGrad(GaussianSmoothing):
     """
 
     def __init__(self, attribution_method: Attribution) -> None:
-        super().__init__(attribution_method, Square() >> ScaleToMax())
+        # Scaled first: the squares of small gradients would vanish in float32.
+        super().__init__(attribution_method, ScaleToMax() >> Square())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,18 +20,20 @@ from captum_robust._captum import (
     log_usage,
 )
 from captum_robust._checks import check_choice, check_inputs
-from captum_robust._features import feature_shapes, flatten
-from captum_robust.attr._moments import MapMoments, accumulation_dtype
+from captum_robust._features import feature_shapes
+from captum_robust.attr._evidence import EvidenceCollector
+from captum_robust.attr._moments import MapMoments
 from captum_robust.attr._sampling import Clamp, SamplingPlan
 from captum_robust.attr._trust import (
     refuse_dependent_samples,
     refuse_non_finite,
+    takes_many_baselines,
     warn_of_own_randomness,
 )
 from captum_robust.attr.differentiable import differentiable
 from captum_robust.attr.transforms import Transform, as_transform
 from captum_robust.certificates import Certificate, MapRange, Shift
-from captum_robust.certificates._norm import NORM_SLACK
+from captum_robust.certificates._adaptive import Until
 from captum_robust.certificates._terms import Terms
 from captum_robust.noise import GaussianNoise, NoiseLaw
 from captum_robust.noise._levels import Levels, resolve_level
@@ -122,7 +123,8 @@ class SmoothedAttribution(NoiseTunnel):
             show_progress: a progress bar over passes.
             **kwargs: passed on to the base method, expanded as Captum does. With
                 ``return_convergence_delta=True`` the deltas ``(N * nt_samples,)`` come with the
-                map, example-major: ``delta.view(N, nt_samples)`` has a row for each example.
+                map, example-major: ``delta.view(N, nt_samples)`` has a row for each example;
+                a method that averages over baselines has a delta for each of them, last.
 
         Returns:
             Maps as the base method gives them, after the transform, in their dtype.
@@ -152,9 +154,9 @@ class SmoothedAttribution(NoiseTunnel):
             for drawn in self._passes(plan, with_delta, show_progress):
                 moments.add(drawn.maps)
                 deltas += drawn.deltas
-        maps = tuple(
-            value.to(part.dtype) for value, part in zip(moments.values, drawn.maps, strict=True)
-        )
+            maps = tuple(
+                value.to(dtype) for value, dtype in zip(moments.values, drawn.dtypes, strict=True)
+            )
         output = _format_output(drawn.is_tuple, maps)
         return (output, torch.cat(deltas, dim=1).flatten()) if with_delta else output
 
@@ -163,15 +165,21 @@ class SmoothedAttribution(NoiseTunnel):
         inputs: Tensor | Maps,
         target: Any = None,
         *,
-        nt_samples: int,
+        nt_samples: int | None = None,
         stdevs: Levels | None = None,
         radius: Levels | None = None,
         alpha: float = 0.05,
         confidence: str = "auto",
         claim: str = "reported",
+        route: str = "best",
         published: bool = False,
         norm_bound: float | None = None,
         questions: Sequence[str] | None = None,
+        masks: Tensor | Maps | None = None,
+        until: Mapping[str, Any] | None = None,
+        max_samples: int = 8192,
+        eig_pairs: int | None = None,
+        memory_limit: int = 2**30,
         nt_samples_batch_size: int | None = None,
         clamp: Clamp | None = None,
         seed: int | None = None,
@@ -188,7 +196,8 @@ class SmoothedAttribution(NoiseTunnel):
         Args:
             inputs: floating-point tensors ``(N, *)``; a tuple is one concatenated vector.
             target: as in the base method's ``attribute``; frozen.
-            nt_samples: independent noisy copies of each example, fixed beforehand.
+            nt_samples: independent noisy copies of each example, fixed beforehand; or give
+                ``until``.
             stdevs: noise level, see :meth:`attribute`; give this or ``radius``.
             radius: the ball's or box's radius.
             alpha: each answer is wrong with probability of at most ``alpha``, in (0, 1).
@@ -197,9 +206,21 @@ class SmoothedAttribution(NoiseTunnel):
             claim: ``"reported"`` compares the map computed here with the expected map at the
                 perturbed input, ``"population"`` the two expected maps, ``"redrawn"`` the map
                 computed here with one of as many fresh samples at the perturbed input.
+            route: ``"best"`` takes every admissible route, alpha shared among the events they rest
+                on; ``"elementwise"``, ``"l2"`` or ``"lecuyer"`` (Lecuyer et al., 2019, to compare
+                with) for overlaps, ``"bounded"`` or ``"hcr"`` for cosines, angles and deviations.
             published: the printed formulas, valid or not, to reproduce a paper; warns.
             norm_bound: a proven bound on the l2 norm of every transformed map.
-            questions: questions that shall hold jointly; ``alpha`` is split among them.
+            questions: questions that shall hold jointly; ``alpha`` is split among the events they
+                rest on.
+            masks: boolean regions that broadcast to the maps, for ``region_mass``; chosen before
+                sampling.
+            until: a statement such as ``{"overlap": 0.5, "epsilon": 0.03, "k": 0.1}``: looks after
+                128, 256, 512, ... samples, alpha shared among the looks, and stops when every
+                example has it or will not get it; ``certificate.nt_samples`` says when that was.
+            max_samples: the budget of ``until``.
+            eig_pairs: cap on the pairs of samples whose spectrum is taken.
+            memory_limit: bytes of pair differences kept in memory; beyond it in a temporary file.
             nt_samples_batch_size, clamp, seed, example_ids, show_progress: see :meth:`attribute`.
             **attribute_kwargs: passed on to the base method.
 
@@ -224,23 +245,29 @@ class SmoothedAttribution(NoiseTunnel):
         """
         if stdevs is None and radius is None:
             raise ValueError("exactly one of `stdevs` and `radius` must be given, got neither.")
+        if (nt_samples is None) == (until is None):
+            raise ValueError("exactly one of `nt_samples` and `until` must be given.")
         if attribute_kwargs.get("return_convergence_delta"):
             raise ValueError("`return_convergence_delta` has no meaning for a certificate.")
         refuse_dependent_samples(self)
+        goal = None if until is None else Until.parsed(until, max_samples)
         terms = Terms.checked(
             alpha=alpha,
             confidence=confidence,
             claim=claim,
+            route=route,
             published=published,
             questions=questions,
             offered=self.certificate_questions,
             method=repr(self),
+            looks=len(goal.looks) if goal else 1,
         )
         plan = self._plan(
             inputs,
             stdevs=stdevs,
             radius=radius,
-            samples=nt_samples,
+            samples=nt_samples if goal is None else goal.looks[-1],
+            stops=goal.looks if goal else (),
             batch=nt_samples_batch_size,
             seed=seed,
             example_ids=example_ids,
@@ -248,27 +275,15 @@ class SmoothedAttribution(NoiseTunnel):
             arguments=attribute_kwargs | ({} if target is None else {"target": target}),
         )
         shift = Shift.of_level(self.noise, plan.level)
-        moments = MapMoments()
-        spread = MapMoments("vargrad") if confidence == "empirical-bernstein" else None
-        for drawn in self._passes(plan, show_progress=show_progress):
-            known = drawn.range.limited(norm_bound, drawn.features)
-            _refuse_beyond(known.norm, drawn.maps)
-            moments.add(drawn.maps)
-            if spread is not None:
-                spread.add(drawn.maps)
-        return Certificate(
-            terms=terms,
-            shift=shift,
-            mean=flatten(moments.values).cpu().double(),
-            shapes=feature_shapes(moments.values),
-            is_tuple=drawn.is_tuple,
-            range=known,
-            nt_samples=plan.samples,
-            seed=None if seed is None else int(seed),
-            target=target,
-            variance=None if spread is None else _unbiased(spread, plan.samples),
-            device=plan.inputs[0].device,
-        )
+        collector = EvidenceCollector(plan, terms, norm_bound, masks, eig_pairs, memory_limit)
+        with collector as evidence:
+            for drawn in self._passes(plan, show_progress=show_progress):
+                evidence.add(drawn.maps, drawn.range, drawn.is_tuple)
+                if goal and evidence.samples in goal.looks:
+                    certificate = evidence.certificate(shift, seed, target)
+                    if goal.settled(certificate):
+                        break
+            return certificate if goal else evidence.certificate(shift, seed, target)
 
     @contextmanager
     def with_graph(self) -> Iterator[None]:
@@ -288,10 +303,11 @@ class SmoothedAttribution(NoiseTunnel):
 
     def _plan(self, inputs: Tensor | Maps, **settings: Any) -> SamplingPlan:
         """The sampling plan of a call, its inputs checked and its noise level resolved."""
-        tensors = _format_tensor_into_tuples(inputs)
+        tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         check_inputs(tensors)
         warn_of_own_randomness(self)
         level = resolve_level(self.noise, tensors, settings.pop("stdevs"), settings.pop("radius"))
+        settings["own_baselines"] = takes_many_baselines(self.attribution_method)
         return SamplingPlan(tensors, _is_tuple(inputs), self.noise, level, **settings)
 
     def _passes(
@@ -313,7 +329,9 @@ class SmoothedAttribution(NoiseTunnel):
             noisy if plan.is_tuple else noisy[0], **plan.arguments_of(samples)
         )
         output, delta = output if with_delta else (output, None)
-        base = _full_precision(_format_tensor_into_tuples(output))
+        given = _format_tensor_into_tuples(output)
+        # A graph that nobody asked for would be kept over all passes.
+        base = _full_precision(given if self._graph else tuple(part.detach() for part in given))
         rows = noisy[0].shape[0]
         if any(part.shape[:1] != (rows,) for part in base):
             raise ValueError(
@@ -327,45 +345,33 @@ class SmoothedAttribution(NoiseTunnel):
         refuse_non_finite(maps, samples)
         return Pass(
             maps=maps,
+            dtypes=tuple(part.dtype for part in given),
             is_tuple=_is_tuple(output),
-            deltas=[] if delta is None else [delta.unflatten(0, shape)],
+            # Methods that average over baselines have several deltas a row.
+            deltas=[] if delta is None else [delta.reshape(*shape, delta.numel() // rows)],
             range=self.transform.range(MapRange(), feature_shapes(base)),
         )
 
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass gave: maps ``(N, b, *)``, deltas ``(N, b)``, and what is known of every map."""
+    """What one pass gave.
+
+    Attributes:
+        maps: ``(N, b, *)``, transformed, at least float32.
+        dtypes: of the maps as the base method gave them.
+        is_tuple: whether it gave a tuple.
+        deltas: ``(N, b, *)``.
+        range: what is known of every map.
+    """
 
     maps: Maps
+    dtypes: tuple[torch.dtype, ...]
     is_tuple: bool
     deltas: list[Tensor]
     range: MapRange
-
-    @property
-    def features(self) -> int:
-        """Number of features of one example's maps."""
-        return sum(part[0, 0].numel() for part in self.maps)
 
 
 def _full_precision(maps: Maps) -> Maps:
     """Half-precision maps as float32, so that transforms and sums do not round."""
     return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in maps)
-
-
-def _unbiased(spread: MapMoments, samples: int) -> Tensor:
-    """Sample variances ``(N, m)``, divided by the number of samples less one."""
-    return flatten(spread.values).cpu().double() * (samples / max(samples - 1, 1))
-
-
-def _refuse_beyond(norm: float, maps: Maps) -> None:
-    """Raises if a map is longer than its bound: then the bound was not one."""
-    if math.isfinite(norm):
-        rows = flatten([part.flatten(0, 1) for part in maps])
-        dtype = accumulation_dtype(rows.device)
-        largest = float(torch.linalg.vector_norm(rows, dim=1, dtype=dtype).max())
-        if largest > norm * (1.0 + NORM_SLACK):
-            raise RuntimeError(
-                f"`norm_bound` must bound the norm of every map, got {norm:g} "
-                f"and a map of norm {largest:g}."
-            )

@@ -145,7 +145,9 @@ class Square(_Elementwise):
         return part.square()
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
-        return MapRange(0.0, before.magnitude**2, before.norm**2, before.binary)
+        # Products: a power that is too large for a float raises, a product is infinite.
+        high, norm = before.magnitude * before.magnitude, before.norm * before.norm
+        return MapRange(0.0, high, norm, before.binary)
 
 
 class UnitNorm(_Joint):
@@ -187,8 +189,9 @@ class ClipNorm(_Joint):
 
     def _apply(self, rows: Tensor) -> Tensor:
         scale = _largest(rows)
-        norm = scale * _norm(rows / scale)
-        return rows * (self.bound / norm.clamp(min=self.bound))
+        scaled = rows / scale
+        norm = _nonzero(_norm(scaled))
+        return torch.where(scale * norm > self.bound, scaled * (self.bound / norm), rows)
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         norm = min(self.bound, before.norm)
@@ -265,9 +268,8 @@ class Relax(_Joint):
 
     def __init__(self, keep: int | float, clip: int | float = 0.01) -> None:
         self.keep = check_share_or_count("keep", keep)
-        self.clip = 0 if clip == 0 and not isinstance(clip, bool) else clip
-        if self.clip:
-            self.clip = check_share_or_count("clip", clip)
+        largest = clip == 0 and not isinstance(clip, bool)
+        self.clip = 0 if largest else check_share_or_count("clip", clip)
 
     def _counts(self, features: int) -> tuple[int, int]:
         keep = feature_count("keep", self.keep, features)
@@ -282,8 +284,10 @@ class Relax(_Joint):
         keep, clip = self._counts(rows.shape[1])
         rows = rows.clamp(min=0)
         unit = rows.topk(clip, dim=1).values[:, -1:]
-        relaxed = torch.where(unit > 0, rows / _nonzero(unit), (rows > 0).to(rows.dtype))
-        return torch.where(top_mask(rows.detach(), keep), relaxed.clamp(max=1), 0.0)
+        # The smaller first: a quotient that overflows would have an undefined gradient.
+        clipped = torch.minimum(rows, unit) / _nonzero(unit)
+        relaxed = torch.where(unit > 0, clipped, (rows > 0).to(rows.dtype))
+        return torch.where(top_mask(rows.detach(), keep), relaxed, 0.0)
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         keep, _ = self._counts(_features(shapes))
@@ -308,6 +312,10 @@ class Rank(_Joint):
 
     def __init__(self, function: Callable[[Tensor], Tensor] | None = None) -> None:
         self.function = function
+
+    def __repr__(self) -> str:
+        name = "linear" if self.function is None else getattr(self.function, "__name__", "custom")
+        return f"Rank({name})"
 
     def values(self, features: int) -> Tensor:
         """The values of ranks ``1 .. features``, checked."""

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_robust.certificates import confidence, pixels, ranks
+from captum_robust.certificates._terms import Terms
+from captum_robust.certificates.lecuyer import LecuyerGaussianNoise
 from captum_robust.certificates.overlap import (
     displacement_shifts,
     published_displacement_shifts,
 )
-from captum_robust.noise import NoiseLaw
+from captum_robust.noise import GaussianNoise, NoiseLaw
 
 if TYPE_CHECKING:
-    from captum_robust.certificates.certificate import Certificate
+    from captum_robust.certificates._data import CertificateData
 
 Array = NDArray[np.float64]
 
@@ -48,10 +50,10 @@ class ElementwiseEvidence:
     zero: float
     total: float
 
-    def displacements(self, count: int, published: bool = False) -> Array:
+    def displacements(self, count: int, terms: Terms) -> Array:
         """Shifts from which on 1, 2, ... of the top ``count`` may leave, non-decreasing."""
         arguments = (self.means, self.lower, self.upper, count, self.law, self.dimension)
-        if published:
+        if terms.published:
             return published_displacement_shifts(*arguments)
         return displacement_shifts(*arguments, known_top=self.known_top, margin=self.margin)
 
@@ -88,7 +90,7 @@ class ElementwiseEvidence:
 
 
 def elementwise_evidence(
-    certificate: Certificate, question: str, alpha: float
+    certificate: CertificateData, question: str, alpha: float
 ) -> Iterator[ElementwiseEvidence]:
     """The evidence of each example, one at a time: memory of one example.
 
@@ -102,6 +104,11 @@ def elementwise_evidence(
             "not give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or "
             "UnitNorm(), or give a proven norm_bound."
         )
+    law = certificate.shift.law
+    if certificate.terms.route == "lecuyer":
+        if law != GaussianNoise():
+            raise ValueError(f'`route` "lecuyer" needs Gaussian noise, got {law.name} noise.')
+        law = LecuyerGaussianNoise()
     redrawn = certificate.claim == "redrawn"
     alpha = alpha / 2 if redrawn else alpha
     slack = 0.0 if known.binary else 1e-6 * (known.high - known.low)  # what rounding can add
@@ -119,7 +126,7 @@ def elementwise_evidence(
             upper=upper,
             margin=2.0 * fresh if redrawn else 0.0,
             known_top=certificate.claim != "population",
-            law=certificate.shift.law,
+            law=law,
             dimension=certificate.shift.dimension,
             zero=-low / width,
             total=known.total / width,
@@ -127,7 +134,7 @@ def elementwise_evidence(
 
 
 def _bounds(
-    certificate: Certificate, means: Array, variances: Array | None, alpha: float
+    certificate: CertificateData, means: Array, variances: Array | None, alpha: float
 ) -> tuple[Array, Array]:
     """Simultaneous bounds on the expectations, by the confidence asked for."""
     wanted, binary = certificate.terms.confidence, certificate.range.binary

@@ -90,11 +90,18 @@ def _answers(certificate: Certificate, epsilon: float, k: int | float | None) ->
     if k is not None and "overlap" in asked and certificate.range.bounded:
         count = feature_count("k", k, certificate.features)
         overlap = certificate.overlap(epsilon, k)
-        answers.append(lambda index: _overlap(float(overlap[index]), count, certificate.features))
+        ways = certificate.winning_routes("overlap", epsilon, k)
+        answers.append(
+            lambda index: _overlap(float(overlap[index]), count, certificate.features, ways[index])
+        )
     if "cosine" in asked and math.isfinite(certificate.range.norm):
         cosine = certificate.cosine(epsilon)
+        turns = certificate.winning_routes("cosine", epsilon)
         nothing = 0.0 if certificate.range.nonnegative else -1.0
-        answers.append(lambda index: _cosine(float(cosine[index]), nothing))
+        answers.append(lambda index: _cosine(float(cosine[index]), nothing, turns[index]))
+    if "region_mass" in asked and certificate.shares is not None:
+        mass = certificate.region_mass(epsilon)
+        answers.append(lambda index: _region(float(mass[index])))
     if not answers:
         raise ValueError(
             "there is nothing to state: give `k` for an overlap, or certify with a transform "
@@ -103,7 +110,7 @@ def _answers(certificate: Certificate, epsilon: float, k: int | float | None) ->
     return answers
 
 
-def _overlap(share: float, count: int, features: int) -> str:
+def _overlap(share: float, count: int, features: int, route: str) -> str:
     if share <= 0.0:
         return (
             f"nothing is certified of the top {count} of {features} features "
@@ -111,11 +118,12 @@ def _overlap(share: float, count: int, features: int) -> str:
         )
     kept = round(share * count)
     return (
-        f"at least {kept} of the top {count} of {features} features ({_percent(share)}) stay there"
+        f"at least {kept} of the top {count} of {features} features ({_percent(share)}) stay there "
+        f"({route} route)"
     )
 
 
-def _cosine(cosine: float, nothing: float) -> str:
+def _cosine(cosine: float, nothing: float, route: str) -> str:
     if cosine <= nothing:
         return (
             "nothing is certified of the cosine "
@@ -123,7 +131,16 @@ def _cosine(cosine: float, nothing: float) -> str:
         )
     degrees = math.ceil(math.degrees(math.acos(cosine)) * 10) / 10
     floored = math.floor(cosine * 1e4) / 1e4
-    return f"the cosine is at least {floored:.4f} (an angle of at most {degrees:.1f} degrees)"
+    return (
+        f"the cosine is at least {floored:.4f}, an angle of at most {degrees:.1f} degrees "
+        f"({route} route)"
+    )
+
+
+def _region(share: float) -> str:
+    if share <= 0.0:
+        return "nothing is certified of the region"
+    return f"at least {_percent(share)} of the features marked lie inside the region on average"
 
 
 def _confidence(alpha: float) -> str:

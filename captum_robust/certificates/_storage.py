@@ -13,6 +13,7 @@ import torch
 from torch import Size, Tensor
 
 from captum_robust._version import __version__
+from captum_robust.certificates._pairs import PairEvidence
 from captum_robust.certificates._ranges import MapRange
 from captum_robust.certificates._shift import Shift
 from captum_robust.certificates._terms import Terms
@@ -46,6 +47,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "seed": certificate.seed,
         "target": _jsonable(certificate.target),
         "target_is_tuple": isinstance(certificate.target, tuple),
+        "pairs": None if certificate.pairs is None else _jsonable(asdict(certificate.pairs)),
         "norms": certificate.mean.norm(dim=1).tolist(),
     }
 
@@ -54,8 +56,10 @@ def save(certificate: Certificate, path: str | Path) -> None:
     """Writes maps and JSON text; the suffix ``.npz`` is not added."""
     with Path(path).open("wb") as file:
         arrays: dict[str, Any] = {"mean": certificate.mean.numpy()}
-        if certificate.variance is not None:
-            arrays["variance"] = certificate.variance.numpy()
+        for name in ("variance", "shares"):
+            kept = getattr(certificate, name)
+            if kept is not None:
+                arrays[name] = kept.numpy()
         np.savez_compressed(file, text=np.array(json.dumps(to_dict(certificate))), **arrays)
 
 
@@ -64,7 +68,10 @@ def load(path: str | Path) -> dict[str, Any]:
     with np.load(Path(path), allow_pickle=False) as file:
         saved = json.loads(str(file["text"]))
         mean = torch.from_numpy(file["mean"])
-        variance = torch.from_numpy(file["variance"]) if "variance" in file else None
+        variance, shares = (
+            torch.from_numpy(file[name]) if name in file else None
+            for name in ("variance", "shares")
+        )
     if saved["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"`path` must hold schema_version {SCHEMA_VERSION}, got {saved['schema_version']}; "
@@ -77,6 +84,8 @@ def load(path: str | Path) -> dict[str, Any]:
         "shift": Shift(LAWS[noise["law"]](), noise["dimension"], smallest, noise["weighted"]),
         "mean": mean,
         "variance": variance,
+        "shares": shares,
+        "pairs": _pairs(saved["pairs"]),
         "shapes": tuple(Size(shape) for shape in saved["shapes"]),
         "is_tuple": saved["is_tuple"],
         "range": MapRange(
@@ -99,6 +108,14 @@ def _target(value: Any, is_tuple: bool) -> Any:
     return tuple(value) if is_tuple else [_tuple(entry) for entry in value]
 
 
+def _pairs(saved: dict[str, Any] | None) -> PairEvidence | None:
+    """Pair evidence out of its JSON types."""
+    if saved is None:
+        return None
+    arrays = {name: np.array(saved[name]) for name in ("traces", "inners", "eigenvalues")}
+    return PairEvidence(saved["pairs"], saved["eig_pairs"], **arrays)
+
+
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -107,7 +124,7 @@ def _jsonable(value: Any) -> Any:
     """The value in JSON types; tensors become lists, infinities null."""
     if isinstance(value, dict):
         return {name: _jsonable(entry) for name, entry in value.items()}
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | np.ndarray):
         return value.tolist()
     if isinstance(value, list | tuple):
         return [_jsonable(entry) for entry in value]

@@ -11,17 +11,7 @@ from captum_robust._checks import check_choice, check_number
 
 CONFIDENCES: Final = ("auto", "hoeffding", "clopper-pearson", "kl", "empirical-bernstein")
 CLAIMS: Final = ("reported", "population", "redrawn")
-
-# Questions of one event share its probability; alpha is split among events only.
-EVENT_OF: Final = {
-    "overlap": "elementwise",
-    "precedes": "elementwise",
-    "rank": "elementwise",
-    "pixels": "elementwise",
-    "cosine": "norm",
-    "angle": "norm",
-    "l2_deviation": "norm",
-}
+ROUTES: Final = ("best", "elementwise", "l2", "bounded", "hcr", "lecuyer")
 
 
 class PublishedFormulaWarning(UserWarning):
@@ -39,7 +29,9 @@ class Terms:
         alpha: probability of error.
         confidence: the interval asked for.
         claim: which two maps are compared.
+        route: how a question may be answered.
         published: whether printed formulas are used.
+        looks: how often the samples may be looked at; alpha is shared among the looks.
     """
 
     method: str
@@ -48,7 +40,9 @@ class Terms:
     alpha: float
     confidence: str
     claim: str
+    route: str
     published: bool
+    looks: int = 1
 
     @classmethod
     def checked(
@@ -60,7 +54,9 @@ class Terms:
         alpha: float,
         confidence: str,
         claim: str,
+        route: str,
         published: bool,
+        looks: int = 1,
     ) -> Terms:
         """Terms, or an error that names the argument, its rule and what came."""
         if not offered:
@@ -71,6 +67,7 @@ class Terms:
         alpha = check_number("alpha", alpha, low=0, high=1, open_low=True, open_high=True)
         check_choice("confidence", confidence, CONFIDENCES)
         check_choice("claim", claim, CLAIMS)
+        check_choice("route", route, ROUTES)
         for question in questions or ():
             check_choice("questions", question, tuple(offered))
         if questions is not None and not questions:
@@ -88,19 +85,24 @@ class Terms:
                 stacklevel=3,
             )
         joint = None if questions is None else tuple(questions)
-        return cls(method, tuple(offered), joint, alpha, confidence, claim, published)
+        return cls(method, tuple(offered), joint, alpha, confidence, claim, route, published, looks)
 
-    def alpha_of(self, question: str) -> float:
-        """The probability of error left to a question's event."""
+    @property
+    def collects_pairs(self) -> bool:
+        """Whether the spread between pairs of samples is wanted."""
+        return self.route in ("best", "l2", "hcr") and not self.published
+
+    def joint_with(self, question: str) -> tuple[str, ...]:
+        """The questions that share alpha with one, itself included."""
         if question not in self.offered:
             raise ValueError(
                 f"{self.method} does not answer `{question}`; it answers {', '.join(self.offered)}."
             )
         if self.questions is None:
-            return self.alpha
+            return (question,)
         if question not in self.questions:
             raise ValueError(
                 f"`{question}` is not among the questions that share alpha, "
                 f"{', '.join(self.questions)}; name it in `questions`."
             )
-        return self.alpha / len({EVENT_OF[asked] for asked in self.questions})
+        return self.questions

@@ -132,8 +132,9 @@ def bousquet_radius(
               \quad e = \sqrt{\mathrm{tr}/N}
 
     with :math:`B = 2M` (:math:`\sqrt2 M` for nonnegative maps). Proof: :math:`\|\hat h - h\|` is
-    the supremum over unit w of an average of centred variables :math:`w\cdot(G_i-h) \le B` of variance
-    at most :math:`\lambda`, its expectation is at most e (Jensen), and the bound of Bousquet
+    the supremum over unit w of an average of centred variables :math:`w\cdot(G_i-h) \le B` of
+    variance
+    at most :math:`\lambda`, its expectation at most e (Jensen), and the bound of Bousquet
     (2002), Theorem 2.3, grows with the expectation.
 
     Args:
@@ -155,7 +156,7 @@ def bousquet_radius(
     return (mean + deviation + spread * level / 3.0) * (1.0 + 1e-12)
 
 
-def hcr_shift(shift: Array | float, eigenvalue: float) -> Array:
+def hcr_shift(shift: Array | float, eigenvalue: Array | float) -> Array:
     r"""How far the mean of a map moves when Gaussian noise shifts, from its covariance.
 
     .. math:: \|h(x+\delta) - h(x)\| \le \sqrt{\lambda_{\max}(\mathrm{Cov}\,G)}\,
@@ -168,17 +169,19 @@ def hcr_shift(shift: Array | float, eigenvalue: float) -> Array:
 
     Args:
         shift: t, >= 0.
-        eigenvalue: bound on :math:`\lambda_{\max}`.
+        eigenvalue: bound on :math:`\lambda_{\max}`; infinity where none is known.
 
     Example:
         >>> float(hcr_shift(0.5, 0.01).round(4))
         0.0533
     """
+    known = np.isfinite(eigenvalue)
     with np.errstate(over="ignore"):
-        return np.sqrt(eigenvalue * np.expm1(np.asarray(shift, float) ** 2))
+        growth = np.sqrt(np.expm1(np.asarray(shift, float) ** 2))
+    return np.where(known, np.sqrt(np.where(known, eigenvalue, 0.0)) * growth, np.inf)
 
 
-def inverse_hcr_shift(distance: Array | float, eigenvalue: float) -> Array:
+def inverse_hcr_shift(distance: Array | float, eigenvalue: Array | float) -> Array:
     """The shift at which :func:`hcr_shift` reaches ``distance``."""
     distance = np.clip(np.asarray(distance, float), 0.0, None)
     with np.errstate(divide="ignore"):

@@ -25,16 +25,16 @@ class CertificateMixin:
 
 
 class TopKCertificateMixin(CertificateMixin):
-    """Answers ``overlap``, ``precedes`` and ``pixels``: which features no perturbation displaces.
+    """Answers ``overlap``, ``precedes``, ``pixels`` and ``region_mass``: what stays where it is.
 
     Admitted by maps with a known range. Levine et al. (2019), Corollary 2; Anani et al. (2025).
 
     Example:
         >>> TopKCertificateMixin.certificate_questions
-        ('overlap', 'precedes', 'pixels')
+        ('overlap', 'precedes', 'pixels', 'region_mass')
     """
 
-    questions: ClassVar[tuple[str, ...]] = ("overlap", "precedes", "pixels")
+    questions: ClassVar[tuple[str, ...]] = ("overlap", "precedes", "pixels", "region_mass")
 
 
 class RankCertificateMixin(CertificateMixin):

@@ -35,6 +35,13 @@ from captum_robust.metrics.attacks import (
     attack_robustness,
     transfer_robustness,
 )
+from captum_robust.metrics.certified import (
+    CertifiedCurves,
+    certified_cosine,
+    certified_localization,
+    certified_overlap,
+    certified_share,
+)
 from captum_robust.metrics.evaluation import Evaluation
 from captum_robust.metrics.hessian import hessian_norm
 from captum_robust.metrics.images import mass_center_dislocation, ssim
@@ -57,12 +64,17 @@ from captum_robust.metrics.vectors import (
 )
 
 __all__ = [
+    "CertifiedCurves",
     "Evaluation",
     "Interval",
     "adversarial_insertion",
     "area_under_log_radius",
     "attack_robustness",
     "bootstrap_interval",
+    "certified_cosine",
+    "certified_localization",
+    "certified_overlap",
+    "certified_share",
     "cosine_distance",
     "cosine_robust_criterion",
     "cosine_similarity",

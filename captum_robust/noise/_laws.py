@@ -40,11 +40,14 @@ class NoiseLaw(ABC):
         name: the word for it in statements and saved files.
         norm: the norm of the perturbations it answers for, ``"l2"`` or ``"l1"``.
         extra: columns drawn beyond the features.
+        norm_shift_by_covariance: whether the shifted law has a density of finite variance with
+            respect to the unshifted, so that a map's covariance bounds its move too.
     """
 
     name: ClassVar[str]
     norm: ClassVar[str]
     extra: ClassVar[int] = 0
+    norm_shift_by_covariance: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -189,10 +192,10 @@ class NoiseLaw(ABC):
         self, constant: ArrayLike, dimension: int, nonnegative: bool = False
     ) -> Array:
         """The largest shift whose :meth:`angle_shift` is at most ``constant``; not rounded up."""
-        constant = np.clip(np.asarray(constant, float), 0.0, None)
+        wanted = np.clip(np.asarray(constant, float), 0.0, None)
         if not nonnegative:
-            return self.inverse_total_variation(constant / 2.0, dimension)
-        sine = np.minimum(constant, 1.0)
+            return self.inverse_total_variation(wanted / 2.0, dimension)
+        sine = np.minimum(wanted, 1.0)
         steep = sine / (sine + np.sqrt(1.0 - sine**2))
         distance = np.where(sine <= math.sqrt(0.5), sine / math.sqrt(2.0), steep)
         return self.inverse_total_variation(distance, dimension)
@@ -213,6 +216,7 @@ class GaussianNoise(NoiseLaw):
 
     name = "Gaussian"
     norm = "l2"
+    norm_shift_by_covariance = True
 
     def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
         out.normal_(generator=generator)

@@ -1,0 +1,215 @@
+"""Attributions that rewrite the backward pass, with a graph, through zennit (extra ``lrp``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from captum.attr import GradientAttribution
+from torch import Tensor, nn
+
+from captum_robust._captum import (
+    TargetType,
+    _format_output,
+    _format_tensor_into_tuples,
+    _is_tuple,
+    log_usage,
+)
+from captum_robust._checks import check_number
+from captum_robust.attr.differentiable import _gradients_with_graph
+
+Bounds = tuple[float | Tensor, float | Tensor]
+
+
+class RuleAttribution(GradientAttribution):
+    """The gradient of a target output with zennit's rules in place of the layers' own.
+
+    Maps are equal to zennit's; inside
+    :func:`~captum_robust.attr.differentiable.differentiable` they carry the graph of the rules'
+    formulas. Captum's classes of this kind work by hooks whose results carry none. Functional
+    activations keep their own gradient: rules see modules only.
+
+    Args:
+        model: a net of modules.
+        canonizers: zennit canonizers applied before the rules, for residual nets or batch norm.
+
+    Raises:
+        ImportError: if zennit is missing.
+        TypeError: if ``model`` is not a module.
+    """
+
+    gradient_func: Callable[..., Any]
+    starts_at_output = False
+    """Whether relevance begins as the output's value (LRP) rather than as 1 (gradients)."""
+
+    def __init__(self, model: nn.Module, canonizers: Sequence[Any] | None = None) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}.")
+        super().__init__(model)
+        self.canonizers = list(canonizers or [])
+        _zennit()
+
+    def composite(self) -> Any:
+        """The zennit composite with this method's rules."""
+        raise NotImplementedError(f"{type(self).__name__} must define `composite`.")
+
+    @log_usage(part_of_slo=True)
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: TargetType = None,
+        additional_forward_args: object | None = None,
+    ) -> Any:
+        """Maps shaped like the inputs; words as for :meth:`captum.attr.Saliency.attribute`."""
+        parts = _format_tensor_into_tuples(inputs)
+        leaves = tuple(
+            part if part.requires_grad else part.detach().requires_grad_() for part in parts
+        )
+        forward = self._halved_square if self.starts_at_output else self.forward_func
+        with self.composite().context(self.forward_func):
+            maps = self.gradient_func(forward, leaves, target, additional_forward_args)
+        return _format_output(_is_tuple(inputs), maps)
+
+    def _halved_square(self, *args: Any) -> Tensor:
+        """Outputs whose gradient is the output itself, so that relevance begins as its value."""
+        return self.forward_func(*args).square() / 2
+
+    @contextmanager
+    def with_graph(self) -> Iterator[None]:
+        """Keeps the graph of every map computed inside; what ``differentiable(self)`` enters."""
+        original = self.gradient_func
+        self.gradient_func = _gradients_with_graph
+        try:
+            with torch.enable_grad():
+                yield
+        finally:
+            self.gradient_func = original
+
+
+class LRPZPlus(RuleAttribution):
+    r"""Layer-wise relevance propagation by the z+ rule, and z^B at the first layer where bounded.
+
+    .. math:: R_i = \sum_j \frac{x_i w_{ij}^+}{\sum_{i'} x_{i'} w_{i'j}^+} R_j
+
+    Montavon et al. (2017); the rules Dombrowski et al. (2019) attack. Rules act on convolutions and
+    linear layers, activations and batch norm pass relevance on, as in zennit.
+
+    Args:
+        model, canonizers: see :class:`RuleAttribution`.
+        bounds: lowest and highest valid input, numbers or tensors such as ``(1, C, 1, 1)``, for the
+            z^B rule; ``None`` uses z+ at the first layer too.
+    """
+
+    starts_at_output = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        bounds: Bounds | None = None,
+        canonizers: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__(model, canonizers)
+        self.bounds = bounds
+
+    def composite(self) -> Any:
+        rules, types, composites = _zennit()
+        layers = [((*types.Convolution, nn.Linear), rules.ZPlus())]
+        return _layerwise(composites, rules, types, layers, self.bounds, self.canonizers)
+
+
+class LRPEpsilonPlus(RuleAttribution):
+    r"""Relevance propagation by z+ on convolutions and the epsilon rule on linear layers.
+
+    .. math:: R_i = \sum_j \frac{x_i w_{ij}}{z_j + \epsilon\,\mathrm{sign}(z_j)} R_j
+
+    zennit's ``EpsilonPlus``, which Joo et al. (2023) follow.
+
+    Args:
+        model, canonizers: see :class:`RuleAttribution`.
+        epsilon: stabiliser of the linear layers, > 0, in units of their outputs.
+        bounds: see :class:`LRPZPlus`.
+
+    Raises:
+        ValueError: if ``epsilon`` is not positive.
+    """
+
+    starts_at_output = True
+
+    def __init__(
+        self,
+        model: nn.Module,
+        epsilon: float = 1e-6,
+        bounds: Bounds | None = None,
+        canonizers: Sequence[Any] | None = None,
+    ) -> None:
+        super().__init__(model, canonizers)
+        self.epsilon = check_number("epsilon", epsilon, low=0, open_low=True)
+        self.bounds = bounds
+
+    def composite(self) -> Any:
+        rules, types, composites = _zennit()
+        layers = [
+            (types.Convolution, rules.ZPlus()),
+            ((nn.Linear,), rules.Epsilon(self.epsilon)),
+        ]
+        return _layerwise(composites, rules, types, layers, self.bounds, self.canonizers)
+
+
+class DifferentiableGuidedBackprop(RuleAttribution):
+    """Guided backpropagation whose maps can be differentiated (Springenberg et al., 2015).
+
+    Equal to :class:`captum.attr.GuidedBackprop` on nets whose activations are ReLU modules.
+
+    Args:
+        model, canonizers: see :class:`RuleAttribution`.
+    """
+
+    def composite(self) -> Any:
+        rules, _, composites = _zennit()
+        guided = [((nn.ReLU,), rules.ReLUGuidedBackprop())]
+        return composites.LayerMapComposite(guided, canonizers=self.canonizers)
+
+
+class DifferentiableDeconvolution(RuleAttribution):
+    """Deconvolution maps that can be differentiated (Zeiler and Fergus, 2014).
+
+    Equal to :class:`captum.attr.Deconvolution` on nets whose activations are ReLU modules.
+
+    Args:
+        model, canonizers: see :class:`RuleAttribution`.
+    """
+
+    def composite(self) -> Any:
+        rules, _, composites = _zennit()
+        deconvolved = [((nn.ReLU,), rules.ReLUDeconvNet())]
+        return composites.LayerMapComposite(deconvolved, canonizers=self.canonizers)
+
+
+def _zennit() -> tuple[Any, Any, Any]:
+    """zennit's rules, layer types and composites."""
+    try:
+        from zennit import composites, rules, types
+    except ImportError as error:
+        raise ImportError(
+            "this attribution needs zennit; install it with `pip install captum_robust[lrp]`."
+        ) from error
+    return rules, types, composites
+
+
+def _layerwise(
+    composites: Any,
+    rules: Any,
+    types: Any,
+    layers: list[Any],
+    bounds: Bounds | None,
+    canonizers: list[Any],
+) -> Any:
+    """Rules by layer type, with z^B at the first weighted layer where bounds are given."""
+    layer_map = [*composites.layer_map_base(), *layers]
+    if bounds is None:
+        return composites.LayerMapComposite(layer_map, canonizers=canonizers)
+    low, high = bounds
+    first = [((*types.Convolution, nn.Linear), rules.ZBox(low=low, high=high))]
+    return composites.SpecialFirstLayerMapComposite(layer_map, first, canonizers=canonizers)

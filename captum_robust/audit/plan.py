@@ -1,0 +1,126 @@
+"""The plan of an audit: what is asked, checked once, before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from captum_robust._checks import check_choice, check_count, check_number, check_share_or_count
+from captum_robust.audit.methods import METHODS
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """Settings of one audit; an error names the option, its rule and what came.
+
+    Attributes:
+        methods: names from :data:`~captum_robust.audit.methods.METHODS`, in the report's order.
+        noise: per-coordinate standard deviation under every noise law, in input units, > 0.
+        nt_samples: noisy copies of each example.
+        alpha: each statement is wrong with probability of at most this, in (0, 1).
+        epsilon: size of the perturbations that the tables and statements are about, >= 0.
+        k: features compared by the overlap, a share in (0, 1] or a count.
+        keep: features that the sparsified methods keep, a share in (0, 1] or a count.
+        seed: of the split, the training and the noise.
+        out: folder of the report.
+        device: where the model runs.
+        limit: number of examples.
+    """
+
+    methods: tuple[str, ...] = ("saliency", "uniform", "sparsified")
+    noise: float = 0.25
+    nt_samples: int = 4096
+    alpha: float = 0.05
+    epsilon: float = 0.05
+    k: int | float = 0.25
+    keep: int | float = 0.25
+    seed: int = 0
+    out: Path = Path("captum-robust-report")
+    device: str = "cpu"
+    limit: int = 12
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _CHECKS[field.name](flag(field.name), getattr(self, field.name))
+
+    def as_text(self) -> dict[str, str]:
+        """Every option as the command line takes it."""
+        written = asdict(self) | {
+            "methods": ",".join(self.methods),
+            "k": share_or_count_text(self.k),
+            "keep": share_or_count_text(self.keep),
+        }
+        return {name: str(value) for name, value in written.items()}
+
+    def settings(self) -> dict[str, Any]:
+        """Every option in JSON types."""
+        return asdict(self) | {"methods": list(self.methods), "out": str(self.out)}
+
+
+def flag(name: str) -> str:
+    """The option of a field, ``nt_samples`` as ``--nt-samples``."""
+    return "--" + name.replace("_", "-")
+
+
+def share_or_count_text(value: int | float) -> str:
+    """``10%`` for a share, ``25`` for a count."""
+    return str(value) if isinstance(value, int) else f"{100 * value:.12g}%"
+
+
+def _check_positive(name: str, value: Any) -> None:
+    check_number(name, value, low=0, high=math.inf, open_low=True, open_high=True)
+
+
+def _check_size(name: str, value: Any) -> None:
+    check_number(name, value, low=0, high=math.inf, open_high=True)
+
+
+def _check_probability(name: str, value: Any) -> None:
+    check_number(name, value, low=0, high=1, open_low=True, open_high=True)
+
+
+def _check_methods(name: str, value: Any) -> None:
+    if not value:
+        raise ValueError(f"`{name}` must name at least one of {', '.join(METHODS)}, got none.")
+    for method in value:
+        check_choice(name, method, tuple(METHODS))
+    if len(set(value)) != len(value):
+        raise ValueError(f"`{name}` must name each method once, got {','.join(value)}.")
+
+
+def _check_seed(name: str, value: Any) -> None:
+    if check_count(name, value, low=0) >= 2**63:
+        raise ValueError(f"`{name}` must be below 2**63, got {value}.")
+
+
+def _check_device(name: str, value: Any) -> None:
+    try:
+        torch.zeros(1, device=torch.device(value))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # Torch raises AssertionError where it was built without CUDA.
+        raise ValueError(f"`{name}` must be a device torch can use here, got {value!r}.") from error
+
+
+def _check_path(name: str, value: Any) -> None:
+    if not isinstance(value, Path):
+        raise TypeError(f"`{name}` must be a Path, got {type(value).__name__}.")
+
+
+_CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    "methods": _check_methods,
+    "noise": _check_positive,
+    "nt_samples": check_count,
+    "alpha": _check_probability,
+    "epsilon": _check_size,
+    "k": check_share_or_count,
+    "keep": check_share_or_count,
+    "seed": _check_seed,
+    "out": _check_path,
+    "device": _check_device,
+    "limit": check_count,
+}

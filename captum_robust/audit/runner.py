@@ -1,0 +1,69 @@
+"""Runs each method over the subject: maps, and a certificate where the method is smoothed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from captum_robust.attr import SmoothedAttribution
+from captum_robust.audit.methods import METHODS
+from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.subject import Subject
+from captum_robust.certificates import Certificate
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """What one method gave.
+
+    Attributes:
+        name: of the method on the command line.
+        maps: magnitudes for the figures, ``(N, H, W)`` float64 on the CPU, channels added.
+        certificate: None where the method is not smoothed.
+        seconds: wall time.
+    """
+
+    name: str
+    maps: Tensor
+    certificate: Certificate | None
+    seconds: float
+
+
+def cost(plan: AuditPlan, subject: Subject) -> int:
+    """Gradients that the smoothed methods of the plan will take."""
+    smoothed = [
+        name
+        for name in plan.methods
+        if isinstance(METHODS[name].build(subject.model, plan), SmoothedAttribution)
+    ]
+    return len(smoothed) * plan.nt_samples * len(subject.inputs)
+
+
+def run_method(
+    name: str, plan: AuditPlan, subject: Subject, show_progress: bool = False
+) -> MethodResult:
+    """Maps and certificate of one method; the same seed gives the same noise to every method."""
+    attribution = METHODS[name].build(subject.model, plan)
+    start = time.perf_counter()
+    certificate = None
+    maps: Any
+    if isinstance(attribution, SmoothedAttribution):
+        certificate = attribution.certify(
+            subject.inputs,
+            target=subject.targets,
+            stdevs=plan.noise,
+            nt_samples=plan.nt_samples,
+            alpha=plan.alpha,
+            seed=plan.seed,
+            example_ids=subject.example_ids,
+            show_progress=show_progress,
+        )
+        maps = certificate.attributions
+    else:
+        inputs = subject.inputs.clone().requires_grad_()  # Captum warns where it has to do this
+        maps = attribution.attribute(inputs, target=subject.targets)
+    magnitudes = maps.detach().cpu().double().abs().sum(1)
+    return MethodResult(name, magnitudes, certificate, time.perf_counter() - start)

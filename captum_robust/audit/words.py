@@ -1,0 +1,66 @@
+"""Numbers as a reader sees them, rounded to the side on which the statement stays true."""
+
+from __future__ import annotations
+
+import math
+
+NONE = "nothing"
+
+
+def share(value: float) -> str:
+    """A certified share in percent, rounded down.
+
+    Example:
+        >>> share(0.9999), share(0.0)
+        ('99.9 %', '0.0 %')
+    """
+    return f"{_floor(100 * value, 1):.1f} %"
+
+
+def cosine(value: float) -> str:
+    """A certified cosine, rounded down; a value of 0 or less certifies nothing.
+
+    Example:
+        >>> cosine(0.98765), cosine(0.0)
+        ('0.987', 'nothing')
+    """
+    return NONE if value <= 0 else f"{_floor(value, 3):.3f}"
+
+
+def angle(value: float) -> str:
+    """A certified angle, rounded up; 90 degrees or more certify nothing of nonnegative maps.
+
+    Example:
+        >>> angle(12.31), angle(90.0)
+        ('12.4°', 'nothing')
+    """
+    return NONE if value >= 90 else f"{math.ceil(value * 10 - 1e-9) / 10:.1f}°"
+
+
+def radius(value: float | None) -> str:
+    """A certified radius, rounded down; ``None`` is no limit.
+
+    Example:
+        >>> radius(0.12349), radius(None)
+        ('0.1234', 'any')
+    """
+    return "any" if value is None else f"{_floor(value, 4):.4f}"
+
+
+def fact(value: object) -> str:
+    """A fact of any JSON type; shares to four digits, counts with thousands apart.
+
+    Example:
+        >>> fact(0.97987), fact(7098)
+        ('0.9799', '7,098')
+    """
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def _floor(value: float, digits: int) -> float:
+    """Rounded down to so many digits; 1e-9 undoes the rounding of values such as 0.29 * 100."""
+    return math.floor(value * 10**digits + 1e-9) / 10**digits

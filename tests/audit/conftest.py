@@ -1,0 +1,67 @@
+"""One small audit that many tests read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captum_robust.__main__ import main
+from captum_robust.audit import digits
+from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.subject import Subject
+
+SMALL = ["--limit", "3", "--nt-samples", "150", "--noise", "0.5", "--epsilon", "0.02"]
+
+
+@dataclass
+class Report:
+    """What one run wrote and printed."""
+
+    folder: Path
+    document: dict[str, Any]
+    page: str
+    printed: str
+    progress: str
+
+
+def run_audit(folder: Path, *options: str) -> Report:
+    """Runs the command in this process, which must succeed."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main(["audit", "--out", str(folder), *options]) == 0
+    return Report(
+        folder,
+        json.loads((folder / "report.json").read_text(encoding="utf-8")),
+        (folder / "report.html").read_text(encoding="utf-8"),
+        out.getvalue(),
+        err.getvalue(),
+    )
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return run_audit(tmp_path_factory.mktemp("audit") / "report", *SMALL)
+
+
+@pytest.fixture(scope="session")
+def plan(report: Report) -> AuditPlan:
+    """The plan of that audit."""
+    return AuditPlan(limit=3, nt_samples=150, noise=0.5, epsilon=0.02, out=report.folder)
+
+
+@pytest.fixture(scope="session")
+def subject(plan: AuditPlan) -> Subject:
+    """Its subject, trained once more."""
+    return digits.digits_subject(plan)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch, subject: Subject) -> None:
+    """Spares the training where a test is about something else."""
+    monkeypatch.setattr(digits, "train", lambda data, generator: subject.model)

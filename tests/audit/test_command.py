@@ -1,0 +1,194 @@
+"""The command line: what it writes, what it prints, what it refuses."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from captum_robust.__main__ import main, parser
+from captum_robust.audit import command, usage, words
+from captum_robust.audit.command import read_plan
+from captum_robust.audit.methods import METHODS
+
+from .conftest import SMALL, Report, run_audit
+
+
+def test_writes_the_report_and_prints_its_table_and_path(report: Report) -> None:
+    written = {path.name for path in report.folder.iterdir()}
+    assert written == {"report.html", "report.json", "maps.png", "overlap.png", "cosine.png"}
+    assert str(report.folder / "report.html") in report.printed
+    rows = {line.split()[0]: line for line in report.printed.splitlines() if line.startswith("  ")}
+    assert "no certificate: unsmoothed" in rows["Saliency"]
+    for method in report.document["methods"][1:]:
+        answers = method["answers"]
+        assert words.share(answers["overlap"]["median"]) in rows[method["title"]]
+        assert words.radius(answers["cosine"]["radius"]["median"]) in rows[method["title"]]
+
+
+def test_shows_progress_with_time_left(report: Report) -> None:
+    assert "900 gradients" in report.progress
+    assert "UniformSmoothing of 150 samples: 100%" in report.progress
+    assert "<00:00" in report.progress
+
+
+def test_same_seed_same_numbers_another_seed_others(report: Report, tmp_path: Path) -> None:
+    again = run_audit(tmp_path / "again", *SMALL).document
+    other = run_audit(tmp_path / "other", *SMALL, "--seed", "1").document
+    for first, second, third in zip(
+        report.document["methods"], again["methods"], other["methods"], strict=True
+    ):
+        assert first["answers"] == second["answers"]
+        assert first["status"] == second["status"]
+        assert first["answers"] is None or first["answers"] != third["answers"]
+    assert report.document["examples"] == again["examples"] != other["examples"]
+
+
+def test_leaves_generator_and_threads_alone(tmp_path: Path) -> None:
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    run_audit(tmp_path, *SMALL, "--nt-samples", "2", "--limit", "1")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_reports_command_asks_for_the_same_plan(report: Report, plan: object) -> None:
+    said = shlex.split(report.document["command"])
+    assert said[:4] == ["python", "-m", "captum_robust", "audit"]
+    assert read_plan(parser().parse_args(said[3:])) == plan
+
+
+@pytest.mark.usefixtures("trained")
+def test_unsmoothed_methods_alone(tmp_path: Path) -> None:
+    (tmp_path / "overlap.png").write_bytes(b"of an older run")
+    report = run_audit(tmp_path, *SMALL, "--methods", "saliency")
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.json", "maps.png"}
+    assert "no certificate: unsmoothed" in report.printed
+    assert report.document["methods"][0]["certificate"] is None
+
+
+@pytest.mark.usefixtures("trained")
+def test_every_method_once(tmp_path: Path) -> None:
+    report = run_audit(
+        tmp_path, *SMALL, "--limit", "1", "--nt-samples", "20", "--methods", ",".join(METHODS)
+    )
+    assert [method["name"] for method in report.document["methods"]] == list(METHODS)
+    for method in report.document["methods"]:
+        assert method["title"] in report.page
+        assert (method["answers"] is None) == (method["status"] == "no certificate: unsmoothed")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--methods", "saliency,smoothish"], "`--methods` must be one of 'saliency'"),
+        (["--methods", ","], "`--methods` must name at least one of"),
+        (["--methods", "saliency,saliency"], "`--methods` must name each method once"),
+        (["--noise", "0"], "`--noise` must be in (0, inf), got 0.0. Try --noise 0.25."),
+        (["--noise", "nan"], "`--noise` must be in (0, inf)"),
+        (["--noise", "much"], "`--noise` must be a number, got 'much'. Try --noise 0.25."),
+        (["--nt-samples", "0"], "`--nt-samples` must be at least 1, got 0."),
+        (["--nt-samples", "1e3"], "`--nt-samples` must be a whole number, got '1e3'."),
+        (["--alpha", "1"], "`--alpha` must be in (0, 1), got 1.0. Try --alpha 0.05."),
+        (["--epsilon", "-0.1"], "`--epsilon` must be in [0, inf), got -0.1."),
+        (["--epsilon", "inf"], "`--epsilon` must be in [0, inf), got inf."),
+        (["--k", "0.2"], "`--k` must be a share such as 10% or a count such as 25, got '0.2'."),
+        (["--k", "0"], "`--k` must be at least 1, got 0. Try --k 25%."),
+        (["--k", "101%"], "`--k` must be in (0, 1], got 1.01."),
+        (["--k", "x%"], "`--k` must be a share such as 10%"),
+        (["--k", "65"], "`--k` must be in [1, 64] (the number of features), got 65."),
+        (["--keep", "65"], "`--keep` must be in [1, 64] (the number of features), got 65."),
+        (["--seed", "-1"], "`--seed` must be at least 0, got -1. Try --seed 0."),
+        (["--seed", "9223372036854775808"], "`--seed` must be below 2**63"),
+        (["--device", "toaster"], "`--device` must be a device torch can use here, got 'toaster'."),
+        (["--device", "cuda:99"], "`--device` must be a device torch can use here"),
+        (["--limit", "0"], "`--limit` must be at least 1, got 0. Try --limit 12."),
+        (["--limit", "1797"], "`--limit` must be at most 4"),
+        (["--limit"], "argument --limit: expected one argument. See captum-robust audit --help."),
+        (["--limits", "3"], "unrecognized arguments: --limits 3. See captum-robust --help."),
+        (["--li", "3"], "unrecognized arguments: --li 3."),
+    ],
+)
+@pytest.mark.usefixtures("trained")
+def test_a_wrong_argument_is_one_line_and_code_2(
+    options: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["audit", "--out", str(tmp_path), *options])
+    printed = capsys.readouterr()
+    assert code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("captum-robust: ")
+    assert says in printed.err
+    assert printed.err.count("\n") == 1
+    assert "Try --" in printed.err or "See " in printed.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("said", "says"), [([], "required: COMMAND"), (["adit"], "invalid choice: 'adit'")]
+)
+def test_a_wrong_command_is_one_line_and_code_2(
+    said: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(said) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert main(["audit", "--out", str(tmp_path / "file" / "report")]) == 2
+    error = capsys.readouterr().err
+    assert "`--out` must be a folder that can be written" in error
+    assert "Try --out captum-robust-report." in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("module", ["jinja2", "sklearn"])
+def test_a_missing_extra_names_the_command_that_installs_it(
+    module: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = usage.importlib.util.find_spec
+    monkeypatch.setattr(
+        usage.importlib.util, "find_spec", lambda name: None if name == module else found(name)
+    )
+    assert main(["audit", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"needs {module}" in error
+    assert 'pip install "captum-robust[audit]"' in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("trained")
+def test_ctrl_c_stops_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run_method", interrupted)
+    assert main(["audit", "--out", str(tmp_path)]) == 130
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "captum-robust: stopped; no report was written."
+    )
+
+
+def test_help_as_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "captum_robust", "audit", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for option in command.OPTIONS:
+        assert "--" + option.replace("_", "-") in done.stdout
+    assert "(default 25%)" in " ".join(done.stdout.split())

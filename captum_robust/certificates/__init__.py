@@ -3,7 +3,16 @@
 from captum_robust.certificates._ranges import MapRange
 from captum_robust.certificates._shift import Shift
 from captum_robust.certificates._terms import PublishedFormulaWarning
+from captum_robust.certificates.center import CenterTerms, center_radius
+from captum_robust.certificates.center_smoothing import CenterCertificate, center_smoothing
 from captum_robust.certificates.certificate import Certificate
+from captum_robust.certificates.chi_square import (
+    NormEstimate,
+    QuadraticForm,
+    norm_lower_asymptotic,
+    published_cosine_interval,
+    published_norm_interval,
+)
 from captum_robust.certificates.confidence import (
     betting_lower,
     clopper_pearson,
@@ -12,7 +21,24 @@ from captum_robust.certificates.confidence import (
     kl_chernoff,
     norm_radius,
 )
+from captum_robust.certificates.covariance import (
+    bousquet_radius,
+    hcr_shift,
+    top_eigenvalue_upper,
+    trace_upper,
+)
+from captum_robust.certificates.exchange import ExchangeCosts
 from captum_robust.certificates.geometry import cosine_from_sine
+from captum_robust.certificates.lecuyer import (
+    LecuyerGaussianNoise,
+    lecuyer_floor,
+    lecuyer_separation,
+)
+from captum_robust.certificates.lipschitz import (
+    smoothgrad_deviation,
+    smoothgrad_lipschitz,
+    smoothgrad_radius,
+)
 from captum_robust.certificates.mixins import (
     CertificateMixin,
     CosineCertificateMixin,
@@ -21,28 +47,58 @@ from captum_robust.certificates.mixins import (
 )
 from captum_robust.certificates.overlap import displacement_shifts
 from captum_robust.certificates.pixels import holm_decisions, pixel_decisions
+from captum_robust.certificates.radius import SmallestRadius, radius_at_norm, smallest_radius
 from captum_robust.certificates.ranks import certified_ranks, conserved_ranks, median_rank_bound
+from captum_robust.certificates.region import moment_shift, variance_shift
+from captum_robust.certificates.renyi import renyi_displacement_shifts, renyi_threshold
 
 __all__ = [
+    "CenterCertificate",
+    "CenterTerms",
     "Certificate",
     "CertificateMixin",
     "CosineCertificateMixin",
+    "ExchangeCosts",
+    "LecuyerGaussianNoise",
     "MapRange",
+    "NormEstimate",
     "PublishedFormulaWarning",
+    "QuadraticForm",
     "RankCertificateMixin",
     "Shift",
+    "SmallestRadius",
     "TopKCertificateMixin",
     "betting_lower",
+    "bousquet_radius",
+    "center_radius",
+    "center_smoothing",
     "certified_ranks",
     "clopper_pearson",
     "conserved_ranks",
     "cosine_from_sine",
     "displacement_shifts",
     "empirical_bernstein",
+    "hcr_shift",
     "hoeffding",
     "holm_decisions",
     "kl_chernoff",
+    "lecuyer_floor",
+    "lecuyer_separation",
     "median_rank_bound",
+    "moment_shift",
+    "norm_lower_asymptotic",
     "norm_radius",
     "pixel_decisions",
+    "published_cosine_interval",
+    "published_norm_interval",
+    "radius_at_norm",
+    "renyi_displacement_shifts",
+    "renyi_threshold",
+    "smallest_radius",
+    "smoothgrad_deviation",
+    "smoothgrad_lipschitz",
+    "smoothgrad_radius",
+    "top_eigenvalue_upper",
+    "trace_upper",
+    "variance_shift",
 ]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from torch import Tensor
 
-from captum_robust._checks import check_count, check_share_or_count
+from captum_robust._checks import check_count, check_number, check_share_or_count
 from captum_robust.certificates.certificate import Certificate
 
 _FIRST: Final = 128
-_THRESHOLDS: Final = ("overlap", "cosine", "angle", "l2_deviation", "region_mass")
+_THRESHOLDS: Final = {  # the largest that makes sense; the least is 0
+    "overlap": 1.0,
+    "cosine": 1.0,
+    "angle": 90.0,
+    "l2_deviation": math.inf,
+    "region_mass": 1.0,
+}
 _HOPE: Final = 4  # a statement is given up if it would fail with so many times the budget
 
 
@@ -51,7 +58,9 @@ class Until:
         while looks[-1] < max_samples:
             looks.append(min(2 * looks[-1], max_samples))
         k = check_share_or_count("k", until["k"]) if "k" in until else None
-        return cls(asked[0], float(until[asked[0]]), until["epsilon"], k, tuple(looks))
+        (question,) = asked
+        threshold = check_number(question, until[question], low=0, high=_THRESHOLDS[question])
+        return cls(question, threshold, until["epsilon"], k, tuple(looks))
 
     def certified(self, certificate: Certificate) -> Tensor:
         """Which examples have the statement, ``(N,)``."""

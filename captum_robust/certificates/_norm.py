@@ -122,7 +122,7 @@ class NormEvidence:
         shifts = inverse_hcr_shift(allowed, self.eigenvalues)
         if self.bounded:
             shifts = np.maximum(shifts, inverse(np.clip(allowed / self.bound, 0.0, 2.0)))
-        shifts = np.where(allowed >= 2.0 * self.bound, np.inf, shifts)
+            shifts = np.where(allowed >= 2.0 * self.bound, np.inf, shifts)
         return np.where(allowed < 0.0, -np.inf, shifts)
 
     def _norm_inverse(self, distance: Array) -> Array:
@@ -168,8 +168,8 @@ def norm_evidence(certificate: CertificateData, question: str, alpha: float) -> 
     hcr = shift.law.norm_shift_by_covariance and certificate.pairs is not None
     if certificate.terms.route == "hcr" and not hcr:
         raise ValueError(
-            f'`route` "hcr" needs Gaussian noise and at least 8 samples, got {shift.law.name} noise '
-            f"and {samples} samples."
+            '`route` "hcr" needs Gaussian noise and at least 8 samples, '
+            f"got {shift.law.name} noise and {samples} samples."
         )
     return NormEvidence(
         bound=bound,

@@ -25,7 +25,7 @@ class PairEvidence:
     r"""Averages over disjoint pairs (G, G') of samples, one entry an example.
 
     Attributes:
-        pairs: number P of pairs.
+        pairs: number P of pairs seen so far.
         eig_pairs: number of them in the top eigenvalue.
         traces: averages of :math:`\|G-G'\|^2/2`, ``(N,)``.
         inners: averages of :math:`G\cdot G'`, ``(N,)``.
@@ -48,7 +48,7 @@ class PairMoments:
 
     Args:
         examples: N.
-        samples: samples an example, fixed beforehand.
+        samples: most samples an example, fixed beforehand.
         eig_pairs: cap on the pairs in the eigenvalue; all where ``None``.
         memory_limit: bytes of differences kept in memory.
     """
@@ -56,8 +56,8 @@ class PairMoments:
     def __init__(
         self, examples: int, samples: int, eig_pairs: int | None = None, memory_limit: int = 2**30
     ) -> None:
-        self.pairs = samples // 2
-        self.eig_pairs = self.pairs if eig_pairs is None else min(eig_pairs, self.pairs)
+        pairs = samples // 2
+        self.eig_pairs = pairs if eig_pairs is None else min(eig_pairs, pairs)
         self._examples = examples
         self._limit = memory_limit
         self._traces = np.zeros(examples)
@@ -115,24 +115,29 @@ class PairMoments:
         return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
 
     def evidence(self) -> PairEvidence:
-        """The averages, once all samples were added."""
+        """The averages over the pairs added so far, which an early look has fewer of."""
+        if not self._seen:
+            raise RuntimeError("no samples were added.")
+        kept = min(self._seen, self.eig_pairs)
         return PairEvidence(
-            pairs=self.pairs,
-            eig_pairs=self.eig_pairs,
-            traces=self._traces / self.pairs,
-            inners=self._inners / self.pairs,
-            eigenvalues=np.array([self._eigenvalue(example) for example in range(self._examples)]),
+            pairs=self._seen,
+            eig_pairs=kept,
+            traces=self._traces / self._seen,
+            inners=self._inners / self._seen,
+            eigenvalues=np.array(
+                [self._eigenvalue(example, kept) for example in range(self._examples)]
+            ),
         )
 
-    def _eigenvalue(self, example: int) -> float:
+    def _eigenvalue(self, example: int, kept: int) -> float:
         """Rounded up by what float32 differences can hide."""
         if self._sums is not None:
             matrix = self._sums[example]
         elif self._store is not None:
-            matrix = _gram(self._store[example])
+            matrix = _gram(self._store[example, :kept])
         else:
             raise RuntimeError("no samples were added.")
-        return sample_top_eigenvalue(matrix, self.eig_pairs) * (1.0 + 1e-6)
+        return sample_top_eigenvalue(matrix, kept) * (1.0 + 1e-6)
 
 
 def _gram(rows: NDArray[np.float32]) -> Array:

@@ -18,6 +18,10 @@ class MapRange:
         norm: the l2 norm of the map, all its tensors together, is at most this.
         binary: every element is 0 or 1.
         total: the sum of the elements is at most this; infinity where elements may be negative.
+
+    Example:
+        >>> MapRange(low=-1.0, high=0.5).magnitude
+        1.0
     """
 
     low: float = -math.inf

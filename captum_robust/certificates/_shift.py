@@ -30,6 +30,12 @@ class Shift:
         dimension: number of input features ``d``.
         smallest: ``(N,)`` float64, each example's smallest standard deviation.
         weighted: whether features of an example differ in standard deviation.
+
+    Example:
+        >>> from captum_robust.noise import GaussianNoise
+        >>> level = torch.tensor([0.5, 0.25], dtype=torch.float64)
+        >>> Shift(GaussianNoise(), dimension=4, smallest=level, weighted=False).stdevs
+        array([0.5 , 0.25])
     """
 
     law: NoiseLaw

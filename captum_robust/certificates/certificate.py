@@ -47,6 +47,15 @@ class Certificate(FeatureAnswers, MapAnswers):
         pairs: the spread between pairs of samples, where it was collected.
         shares: each sample's share of marked features inside the masks, ``(N, nt_samples)``.
         device: where answers are put.
+
+    Example:
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> certificate = SparsifiedSmoothGrad(Saliency(model), keep=2).certify(
+        ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=500, seed=0
+        ... )
+        >>> certificate.kind, certificate.nt_samples, certificate.attributions.shape
+        ('certified', 500, torch.Size([3, 4]))
     """
 
     @property

@@ -193,7 +193,7 @@ def published_norm_interval(
     r"""The interval printed for the norm of a smoothed map; **its coverage collapses**.
 
     .. math:: \left[F^{-1}(\tfrac\alpha2),\ F^{-1}(1 - \tfrac\alpha2)\right]^{1/2}, \quad
-              F \text{ the distribution of } \sum_j \left(\hat h_j + \sqrt{\tfrac{v_j}N} Z_j\right)^2
+              F \text{ the distribution of } \sum_j \left(\hat h_j + \sqrt{v_j/N}\, Z_j\right)^2
 
     Wang and Kong (2024), appendix C.1, eq. 43 to 45, by :class:`QuadraticForm`. The covariance is
     taken to be diagonal, and the distribution is centred on the estimate itself although

@@ -175,10 +175,9 @@ def hcr_shift(shift: Array | float, eigenvalue: Array | float) -> Array:
         >>> float(hcr_shift(0.5, 0.01).round(4))
         0.0533
     """
-    known = np.isfinite(eigenvalue)
-    with np.errstate(over="ignore"):
-        growth = np.sqrt(np.expm1(np.asarray(shift, float) ** 2))
-    return np.where(known, np.sqrt(np.where(known, eigenvalue, 0.0)) * growth, np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved = np.sqrt(eigenvalue) * np.sqrt(np.expm1(np.asarray(shift, float) ** 2))
+    return np.where(np.isfinite(eigenvalue), moved, np.inf)
 
 
 def inverse_hcr_shift(distance: Array | float, eigenvalue: Array | float) -> Array:

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 # Multipliers stay where the closed form loses few digits: its rounding grows like 1 / second.
 _LOGS: Final = 6.0
-_ROUNDING: Final = 1e-10
+_ROUNDING: Final = 1e-8
 
 
 def variance_shift(lower: float, variance: float, shift: float) -> float:

@@ -191,7 +191,8 @@ def _pooled_gaps(leaving: Array, entering: Array, order: float) -> Array:
     pooled = 2.0 * np.arange(1, leaving.size + 1)
     powers = np.cumsum(leaving ** (1.0 - order) + entering ** (1.0 - order))
     mean = (powers / pooled) ** (1.0 / (1.0 - order))
-    return np.clip(np.cumsum(leaving + entering) - pooled * mean, 0.0, 1.0 - 1e-15)
+    mass = np.cumsum(leaving + entering) * (1.0 - 1e-11)
+    return np.clip(mass - pooled * mean, 0.0, 1.0 - 1e-15)
 
 
 def _distribution(means: ArrayLike) -> Array:

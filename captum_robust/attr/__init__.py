@@ -23,6 +23,7 @@ from captum_robust.attr.transforms import (
     SumChannels,
     Transform,
     UnitNorm,
+    UnitSum,
 )
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "UniGrad",
     "UniformSmoothing",
     "UnitNorm",
+    "UnitSum",
     "differentiable",
 ]

@@ -115,7 +115,7 @@ class LRPZPlus(RuleAttribution):
 
     def composite(self) -> Any:
         rules, types, composites = _zennit()
-        layers = [((*types.Convolution, nn.Linear), rules.ZPlus())]
+        layers = [((types.Convolution, nn.Linear), rules.ZPlus())]
         return _layerwise(composites, rules, types, layers, self.bounds, self.canonizers)
 
 
@@ -211,5 +211,5 @@ def _layerwise(
     if bounds is None:
         return composites.LayerMapComposite(layer_map, canonizers=canonizers)
     low, high = bounds
-    first = [((*types.Convolution, nn.Linear), rules.ZBox(low=low, high=high))]
+    first = [((types.Convolution, nn.Linear), rules.ZBox(low=low, high=high))]
     return composites.SpecialFirstLayerMapComposite(layer_map, first, canonizers=canonizers)

@@ -170,6 +170,26 @@ class UnitNorm(_Joint):
         return MapRange(0.0 if before.nonnegative else -1.0, 1.0, 1.0)
 
 
+class UnitSum(_Joint):
+    r"""Magnitudes that sum to one, :math:`|g|/\sum_i |g_i|`. Range: [0, 1], norm 1, sum at most 1.
+
+    Each sample's map is then a distribution over features, what the Renyi certificate of Liu et al.
+    (2022) is about.
+
+    Example:
+        >>> UnitSum()((torch.tensor([[1.0, -3.0], [0.0, 0.0]]),))
+        (tensor([[0.2500, 0.7500],
+                [0.0000, 0.0000]]),)
+    """
+
+    def _apply(self, rows: Tensor) -> Tensor:
+        scaled = rows.abs() / _largest(rows)
+        return scaled / _nonzero(scaled.sum(1, keepdim=True))
+
+    def range(self, before: MapRange, shapes: Shapes) -> MapRange:
+        return MapRange(0.0, 1.0, 1.0, total=1.0)
+
+
 class ClipNorm(_Joint):
     r"""Maps of l2 norm at most ``bound``, :math:`g \min(1, M/\|g\|_2)`. Range: norm ``bound``.
 

@@ -17,6 +17,7 @@ from captum_robust.certificates._data import CertificateData
 from captum_robust.certificates._elementwise import ElementwiseEvidence, elementwise_evidence
 from captum_robust.certificates._norm import norm_evidence
 from captum_robust.certificates._overlap import OverlapEvidence
+from captum_robust.certificates._renyi import renyi_limits
 from captum_robust.certificates.pixels import Decisions, holm_decisions
 
 Array = NDArray[np.float64]
@@ -151,11 +152,11 @@ class FeatureAnswers(CertificateData):
             if "norm" in events
             else None
         )
-        limits = (
-            (evidence.displacements(count, self.terms) for evidence in self._each("overlap"))
-            if "elementwise" in events
-            else repeat(None)
-        )
+        limits: Iterator[Array | None] = repeat(None)
+        if self.terms.route == "renyi":
+            limits = renyi_limits(self, count, self._alpha("overlap", "elementwise"))
+        elif "elementwise" in events:
+            limits = (one.displacements(count, self.terms) for one in self._each("overlap"))
         for example, (mean, limit) in enumerate(zip(self.mean.numpy(), limits, strict=False)):
             yield OverlapEvidence.of(mean, count, limit, norms, example)
 

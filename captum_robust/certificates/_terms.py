@@ -11,7 +11,7 @@ from captum_robust._checks import check_choice, check_number
 
 CONFIDENCES: Final = ("auto", "hoeffding", "clopper-pearson", "kl", "empirical-bernstein")
 CLAIMS: Final = ("reported", "population", "redrawn")
-ROUTES: Final = ("best", "elementwise", "l2", "bounded", "hcr", "lecuyer")
+ROUTES: Final = ("best", "elementwise", "l2", "bounded", "hcr", "lecuyer", "renyi")
 
 
 class PublishedFormulaWarning(UserWarning):

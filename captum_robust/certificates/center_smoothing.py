@@ -115,9 +115,10 @@ def center_smoothing(
 
     Args:
         smoothed: names the base method, the noise law and the transform.
-        inputs, target, stdevs, radius, nt_samples_batch_size, clamp, seed, example_ids,
-            show_progress, attribute_kwargs: see
+        inputs, target, stdevs, radius: see
             :meth:`captum_robust.attr.SmoothedAttribution.certify`.
+        nt_samples_batch_size, clamp, seed, example_ids, show_progress: likewise.
+        attribute_kwargs: passed on to the base method.
         epsilon: size of the perturbations, >= 0, in the norm of the noise law.
         nt_samples, certify_samples, candidates, slack, alpha: see :class:`CenterTerms`.
         published: the form of Wang and Kong (2024), appendix C.3: distance 1 - cos with the

@@ -216,7 +216,7 @@ def _spread(
 def _step_down(shifts: Array, holds: Callable[[Array], NDArray[np.bool_]]) -> Array:
     """Shortens shifts until the forward bound itself passes, so that rounding errs on its side."""
     step = 1e-12
-    for _ in range(8):
+    for _ in range(12):  # rounding of a cosine near 1 takes a large share of its sine
         passes = holds(np.clip(shifts, 0.0, None))
         if passes.all():
             break

@@ -44,7 +44,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
         "shapes": [list(shape) for shape in certificate.shapes],
         "is_tuple": certificate.is_tuple,
         "nt_samples": certificate.nt_samples,
-        "seed": certificate.seed,
+        "seed": None if certificate.seed is None else int(certificate.seed),
         "target": _jsonable(certificate.target),
         "target_is_tuple": isinstance(certificate.target, tuple),
         "pairs": None if certificate.pairs is None else _jsonable(asdict(certificate.pairs)),

@@ -251,7 +251,7 @@ def published_cosine_interval(
 
 @dataclass(frozen=True)
 class NormEstimate:
-    """An estimate of the norm of an expected map.
+    """An estimate of the norm of an expected map; see :func:`norm_lower_asymptotic`.
 
     Attributes:
         square: unbiased estimate of the squared norm; may be negative.

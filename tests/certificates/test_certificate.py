@@ -1,0 +1,341 @@
+"""The certificate as an object: answers, inverses, words, storage."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import Saliency
+from torch import nn
+
+from captum_robust.attr import (
+    Abs,
+    GaussianSmoothing,
+    SparsifiedSmoothGrad,
+    UniformSmoothing,
+    UniGrad,
+    UnitNorm,
+)
+from captum_robust.certificates import Certificate, PublishedFormulaWarning
+from captum_robust.noise import Relative
+
+KINDS = {
+    "sparse": lambda base: SparsifiedSmoothGrad(base, keep=3),
+    "ball": lambda base: UniformSmoothing(base, transform=UnitNorm()),
+    "box": lambda base: UniGrad(base, transform=Abs() >> UnitNorm()),
+    "unit": lambda base: GaussianSmoothing(base, transform=UnitNorm()),
+}
+CLAIMS = ["reported", "population", "redrawn"]
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 12), nn.Softplus(), nn.Linear(12, 3)).double().eval()
+
+
+@pytest.fixture(scope="module")
+def make(net):
+    """Certificates of three examples; equal ones are made once, being immutable."""
+    made = {}
+
+    def make(kind="sparse", **arguments):
+        key = kind, repr(sorted(arguments.items()))
+        if key not in made:
+            torch.manual_seed(2)
+            x = torch.randn(3, 6, dtype=torch.float64)
+            settings = {"target": 1, "stdevs": 0.5, "nt_samples": 1500, "seed": 0}
+            settings |= {"nt_samples_batch_size": 500}
+            made[key] = KINDS[kind](Saliency(net)).certify(x, **(settings | arguments))
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(params=CLAIMS)
+def claim(request):
+    return request.param
+
+
+# -- answers and inverses ---------------------------------------------------------------------
+
+
+def test_curves_are_the_questions(make, kind, claim):
+    certificate = make(kind, claim=claim)
+    sizes = [0.0, 0.01, 0.1, 0.5]
+    for question, arguments in (
+        ("overlap", {"k": 2}),
+        ("overlap", {"k": 0.4}),
+        ("cosine", {}),
+        ("angle", {}),
+        ("l2_deviation", {}),
+    ):
+        curve = certificate.curve(question, sizes, **arguments)
+        ask = getattr(certificate, question)
+        assert torch.equal(curve, torch.stack([ask(e, **arguments) for e in sizes], 1))
+        assert curve.shape == (3, 4) and curve.dtype == torch.float64
+        each = ask(torch.tensor([0.0, 0.01, 0.1]).double().round(decimals=3), **arguments)
+        assert torch.equal(each, curve[[0, 1, 2], [0, 1, 2]])
+
+
+@pytest.mark.parametrize("share, k", [(1.0, 2), (0.5, 2), (0.4, 5), (1.0, 1), (0.5, 6), (0.34, 3)])
+def test_radius_of_an_overlap(make, kind, claim, share, k):
+    certificate = make(kind, claim=claim)
+    radius = certificate.certified_radius(overlap=share, k=k)
+    inner = radius.isfinite() & (radius > 0)
+    just_below = torch.where(inner, radius * (1 - 1e-9), 0.0)
+    just_above = torch.where(inner, radius * (1 + 1e-4), 0.0)
+    assert (certificate.overlap(just_below, k) >= share - 1e-12)[inner].all()
+    assert (certificate.overlap(radius.clamp(max=9), k) >= share - 1e-12)[inner].all()
+    assert (certificate.overlap(just_above, k) < share)[inner].all()
+    assert (certificate.overlap(50.0, k) >= share - 1e-12)[radius.isinf()].all()
+    assert (certificate.overlap(1e-9, k) < share)[radius == 0].all()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_radius_of_a_cosine(make, kind, claim, threshold):
+    certificate = make(kind, claim=claim)
+    radius = certificate.certified_radius(cosine=threshold)
+    inner = radius.isfinite() & (radius > 0)
+    at = torch.where(inner, radius, 0.0)
+    assert (certificate.cosine(at) >= threshold)[inner].all()
+    assert (certificate.cosine(at * (1 + 1e-4)) < threshold + 1e-12)[inner].all()
+    if not (threshold == 0.0 and certificate.range.nonnegative):
+        assert (certificate.cosine(1e-9) < threshold)[radius == 0].all()
+    else:
+        assert radius.isinf().all()  # a cosine of nonnegative maps cannot be negative
+
+
+@pytest.mark.parametrize("degrees", [0.0, 5.0, 30.0, 90.0])
+def test_radius_of_an_angle(make, kind, claim, degrees):
+    certificate = make(kind, claim=claim)
+    radius = certificate.certified_radius(angle=degrees)
+    inner = radius.isfinite() & (radius > 0)
+    at = torch.where(inner, radius, 0.0)
+    assert (certificate.angle(at) <= degrees + 1e-8)[inner].all()
+    assert (certificate.angle(at * (1 + 1e-3)) > degrees - 1e-8)[inner].all()
+    same = certificate.certified_radius(cosine=math.cos(math.radians(degrees)))
+    finite = radius.isfinite()
+    torch.testing.assert_close(radius[finite], same[finite], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 1.0, 2.0])
+def test_radius_of_a_deviation(make, kind, claim, threshold):
+    certificate = make(kind, claim=claim)
+    radius = certificate.certified_radius(l2_deviation=threshold)
+    inner = radius.isfinite() & (radius > 0)
+    at = torch.where(inner, radius, 0.0)
+    assert (certificate.l2_deviation(at) <= threshold)[inner].all()
+    above = certificate.l2_deviation(at * (1 + 1e-4)) > threshold - 1e-9
+    never = certificate.l2_deviation(1e6) <= threshold  # a safe, finite answer where none can fail
+    assert (above | never)[inner].all()
+    assert (certificate.l2_deviation(50.0) <= threshold + 4)[radius.isinf()].all()
+
+
+def test_claims_are_ordered(make, kind):
+    reported, population, redrawn = (make(kind, claim=claim) for claim in CLAIMS)
+    for size in (0.0, 0.05, 0.2):
+        assert (redrawn.overlap(size, 2) <= reported.overlap(size, 2)).all()
+        assert (redrawn.cosine(size) <= reported.cosine(size)).all()
+        assert (reported.cosine(size) <= population.cosine(size) + 1e-12).all()
+        deviations = [c.l2_deviation(size) for c in (population, reported, redrawn)]
+        assert (deviations[0] < deviations[1]).all() and (deviations[1] < deviations[2]).all()
+
+
+def test_shares_need_not_be_integers(make):
+    certificate = make()
+    assert torch.equal(certificate.overlap(0.01, 0.4), certificate.overlap(0.01, 3))  # 2.4 up
+    half = certificate.certified_radius(overlap=0.5, k=3)  # 1.5 up
+    assert torch.equal(half, certificate.certified_radius(overlap=2 / 3, k=3))
+    assert (certificate.overlap(100.0, 6) == 1).all()
+
+
+def test_joint_questions_share_alpha(make):
+    alone, joint = make(), make(questions=("overlap", "cosine", "angle"))
+    halved = make(alpha=0.025)
+    for size in (0.01, 0.1):
+        assert torch.equal(joint.overlap(size, 2), halved.overlap(size, 2))
+        assert torch.equal(joint.cosine(size), halved.cosine(size))
+        assert (joint.cosine(size) <= alone.cosine(size)).all()
+    with pytest.raises(ValueError, match=r"`l2_deviation` is not among the questions"):
+        joint.l2_deviation(0.1)
+    same_event = make(questions=("cosine", "l2_deviation"))
+    assert torch.equal(same_event.cosine(0.1), alone.cosine(0.1))
+
+
+def test_published_formulas_warn_and_are_marked(make):
+    with pytest.warns(PublishedFormulaWarning, match="is not a bound"):
+        certificate = make(published=True)  # made nowhere else
+    assert certificate.kind == "as-published"
+    valid = make(confidence="hoeffding", route="bounded")
+    assert valid.kind == "certified"
+    assert (certificate.overlap(0.0, 2) < 1).all()
+    assert (certificate.cosine(0.1) > valid.cosine(0.1)).all()
+    elementwise = make(confidence="hoeffding", route="elementwise")
+    assert (certificate.overlap(0.05, 2) <= elementwise.overlap(0.05, 2)).all()
+    assert "not valid bounds" in certificate.statement(0.1, k=2)
+
+
+# -- immutable --------------------------------------------------------------------------------
+
+
+def test_immutable_also_through_what_it_hands_out(make, kind):
+    certificate = make(kind)
+    with pytest.raises(FrozenInstanceError):
+        certificate.nt_samples = 10**9
+    before = certificate.cosine(0.05), certificate.overlap(0.05, 2)
+    certificate.attributions.mul_(100.0)
+    certificate.overlap(0.0, 2).zero_()
+    assert torch.equal(certificate.cosine(0.05), before[0])
+    assert torch.equal(certificate.overlap(0.05, 2), before[1])
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def test_statement_says_what_holds(make):
+    certificate = make()
+    text = certificate.statement(0.02, k=2)
+    overlap, cosine = certificate.overlap(0.02, 2), certificate.cosine(0.02)
+    for index in range(3):
+        assert f"example {index}, target 1" in text
+        if overlap[index] > 0:
+            assert f"at least {round(float(overlap[index]) * 2)} of the top 2 of 6" in text
+        assert f"the cosine is at least {math.floor(float(cosine[index]) * 1e4) / 1e4:.4f}" in text
+    for part in (
+        "SparsifiedSmoothGrad(Saliency",
+        "1500 samples",
+        "Gaussian noise of per-coordinate standard deviation 0.5",
+        "With probability at least 95 %",
+        "each by itself",
+        "every perturbation whose l2 norm is at most 0.02",
+        "the map computed here and the expected map at the perturbed input",
+        "The model's prediction is not certified",
+    ):
+        assert part in text
+    one = certificate.statement(0.02, k=2, example=1)
+    assert "example 1" in one and "example 0" not in one
+
+
+def test_statement_of_other_laws_and_claims(make):
+    text = make("box", radius=1.0, stdevs=None, claim="redrawn").statement(0.02)
+    assert "l1 norm" in text and "uniform box noise" in text and "(radius 1)" in text
+    assert "computed anew" in text
+    assert "jointly" in make(questions=("overlap", "cosine")).statement(0.02, k=1)
+    assert "nothing is certified" in make().statement(5.0, k=2)
+
+
+@pytest.mark.parametrize(
+    "alpha, percent",
+    [(0.05, "95 %"), (0.1, "90 %"), (1e-7, "99.99999 %"), (0.0123456, "98.76544 %")],
+)
+def test_statement_never_promises_more_than_alpha_allows(make, alpha, percent):
+    assert f"at least {percent}" in make(alpha=alpha).statement(0.02, k=2)
+
+
+def test_statement_never_rounds_a_size_up(make):
+    size = 0.123456789
+    assert f"at most {size!r}" in make().statement(size, k=2)
+    stdevs = torch.tensor([0.5, 0.6, 0.5, 0.7, 0.5, 2.0])
+    text = make(stdevs=stdevs).statement(size, k=2)
+    assert "l2 norm of delta / stdev" in text and "at most 0.06172)" in text  # not 0.06173
+
+
+def test_noise_in_words(make):
+    assert "smallest 0.5" in make(stdevs=torch.tensor([0.5, 1, 1, 1, 1, 1])).noise
+    assert "across examples" in make(stdevs=Relative(0.2)).noise
+    assert "(radius 2)" in make("ball", stdevs=None, radius=2.0).noise
+
+
+# -- storage ----------------------------------------------------------------------------------
+
+
+def same(first, second):
+    assert first.to_dict() == second.to_dict()
+    assert torch.equal(first.attributions, second.attributions)
+    for name in ("kind", "alpha", "claim", "noise", "nt_samples", "seed", "features", "terms"):
+        assert getattr(first, name) == getattr(second, name)
+    assert first.range == second.range
+    assert torch.equal(first.overlap(0.03, 2), second.overlap(0.03, 2))
+    assert first.statement(0.03, k=2) == second.statement(0.03, k=2)
+
+
+def test_round_trip(make, kind, claim, tmp_path):
+    certificate = make(kind, claim=claim)
+    certificate.save(tmp_path / "certificate.npz")
+    loaded = Certificate.load(tmp_path / "certificate.npz")
+    same(certificate, loaded)
+    assert torch.equal(certificate.cosine(0.03), loaded.cosine(0.03))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"target": torch.tensor([0, 1, 2])},
+        {"target": [2, 0, 1]},
+        {"target": torch.tensor([1])},
+        {"stdevs": torch.tensor([0.5, 0.6, 0.5, 0.7, 0.5, 2.0])},
+        {"stdevs": Relative(0.2)},
+        {"questions": ("overlap", "cosine")},
+        {"seed": None},
+        {"seed": np.int64(4), "nt_samples": np.int64(200)},
+        {"seed": 2**70},
+    ],
+    ids=str,
+)
+def test_round_trip_of_every_field(make, arguments, tmp_path):
+    certificate = make(**arguments)
+    certificate.save(tmp_path / "c")
+    same(certificate, Certificate.load(tmp_path / "c"))
+
+
+def test_round_trip_of_targets_with_several_parts(tmp_path):
+    net = nn.Sequential(nn.Linear(6, 6), nn.Unflatten(1, (2, 3))).double()
+    x = torch.zeros(3, 6, dtype=torch.float64)
+    for target in ((0, 1), [(0, 1), (1, 2), (1, 0)]):
+        certificate = SparsifiedSmoothGrad(Saliency(net), keep=2).certify(
+            x, target=target, stdevs=0.5, nt_samples=50, seed=0
+        )
+        certificate.save(tmp_path / "c")
+        same(certificate, Certificate.load(tmp_path / "c"))
+
+
+def test_tuples_of_maps(tmp_path):
+    def model(first, second):
+        return (first.sin().sum(1) + second.flatten(1).square().sum(1)).unsqueeze(1)
+
+    inputs = (torch.randn(3, 2), torch.randn(3, 2, 2))
+    smooth = SparsifiedSmoothGrad(Saliency(model), keep=2)
+    certificate = smooth.certify(inputs, target=0, stdevs=0.5, nt_samples=100, seed=0)
+    certificate.save(tmp_path / "c")
+    loaded = Certificate.load(tmp_path / "c")
+    assert [part.shape for part in loaded.attributions] == [(3, 2), (3, 2, 2)]
+    assert all(map(torch.equal, certificate.attributions, loaded.attributions))
+    assert certificate.features == 6
+
+
+def test_json_and_no_pickle(make, kind, tmp_path):
+    certificate = make(kind)
+    saved = json.loads(json.dumps(certificate.to_dict()))
+    assert saved["schema_version"] == 1 and saved["kind"] == "certified"
+    certificate.save(tmp_path / "c")
+    with np.load(tmp_path / "c", allow_pickle=False) as file:
+        assert all(file[name].dtype.kind != "O" for name in file.files)
+
+
+def test_other_schema_versions_are_refused(make, tmp_path):
+    certificate = make()
+    text = certificate.to_dict() | {"schema_version": 99}
+    with (tmp_path / "c").open("wb") as file:
+        np.savez(file, mean=certificate.mean.numpy(), text=np.array(json.dumps(text)))
+    with pytest.raises(ValueError, match=r"`path` must hold schema_version 1, got 99"):
+        Certificate.load(tmp_path / "c")

@@ -36,10 +36,13 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undoes :func:`register`."""
-    for namespace, names in _added.items():
+    """Undoes :func:`register`; a name that was given another meaning since then keeps it."""
+    while _added:
+        namespace, names = _added.popitem()
+        ours = importlib.import_module(f"captum_robust.{namespace}")
         captums = importlib.import_module(f"captum.{namespace}")
         for name in names:
-            delattr(captums, name)
-            captums.__all__.remove(name)
-    _added.clear()
+            if getattr(captums, name, None) is getattr(ours, name):
+                delattr(captums, name)
+            if name in captums.__all__:
+                captums.__all__.remove(name)

@@ -343,10 +343,11 @@ class Rank(_Joint):
         values = 1 - (ranks - 1) / features if self.function is None else self.function(ranks)
         values = torch.as_tensor(values, dtype=torch.float64)
         if values.shape != ranks.shape or not (
-            (values >= 0).all() and (values <= 1).all() and (values.diff() <= 0).all()
+            0 < values[0] <= 1 and values[-1] >= 0 and (values.diff() <= 0).all()
         ):
             raise ValueError(
-                "`function` must map the ranks to as many values in [0, 1] that do not increase."
+                "`function` must map the ranks to as many values in [0, 1] that do not increase, "
+                "the first above 0."
             )
         return values
 

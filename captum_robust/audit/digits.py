@@ -62,6 +62,7 @@ def digits_subject(plan: AuditPlan) -> Subject:
         example_ids=tuple(chosen.tolist()),
         labels=tuple(f"digit {label}" for label in digits.classes[chosen].tolist()),
         unit="pixel values in [0, 1]",
+        bounds=(0.0, 1.0),
         facts={
             "data": "scikit-learn load_digits: 1,797 real handwritten digits of 8 x 8 pixels",
             "model": "two convolutions and a linear layer, ReLU, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import shlex
 from collections.abc import Sequence
@@ -11,17 +10,26 @@ from importlib import metadata
 from typing import Any, Final
 
 import numpy as np
-from torch import Tensor
 
 from captum_robust._checks import feature_count
 from captum_robust._version import __version__
+from captum_robust.audit.findings import (
+    about_attacks,
+    about_metrics,
+    attacked,
+    contradictions,
+    measured,
+)
 from captum_robust.audit.methods import METHODS
 from captum_robust.audit.plan import AuditPlan, flag
 from captum_robust.audit.runner import MethodResult
 from captum_robust.audit.subject import Subject
+from captum_robust.audit.summary import summary
 from captum_robust.certificates import Certificate
 
-SCHEMA_VERSION: Final = 1
+# 1: certificates. 2: adds `attacks`, `metrics` and `errors`, and the first two of each method too;
+# null where they were not asked for. What version 1 holds has not changed.
+SCHEMA_VERSION: Final = 2
 UNSMOOTHED: Final = "no certificate: unsmoothed"
 OVERLAP_THRESHOLD: Final = 0.5
 COSINE_THRESHOLD: Final = 0.9
@@ -34,7 +42,10 @@ _PACKAGES: Final = ("captum", "torch", "numpy", "scipy", "scikit-learn", "matplo
 def audit_document(
     plan: AuditPlan, subject: Subject, results: Sequence[MethodResult]
 ) -> dict[str, Any]:
-    """All numbers of an audit in JSON types; an infinite radius is ``None``."""
+    """All numbers of an audit in JSON types; an infinite radius is ``None``.
+
+    ``errors`` holds a sentence for every certificate that an attack contradicts.
+    """
     sizes = epsilons(plan)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -57,6 +68,9 @@ def audit_document(
             )
         ],
         "epsilons": sizes,
+        "attacks": about_attacks(plan) if plan.attacks else None,
+        "metrics": about_metrics() if plan.metrics else None,
+        "errors": [error for result in results for error in contradictions(result, subject)],
         "methods": [_method(result, plan, sizes) for result in results],
     }
 
@@ -70,6 +84,7 @@ def epsilons(plan: AuditPlan) -> list[float]:
 def command(plan: AuditPlan) -> str:
     """The command that repeats the audit, quoted for a POSIX shell."""
     options = [part for name, text in plan.as_text().items() for part in (flag(name), text)]
+    options += [flag(name) for name in plan.switched_on()]
     return shlex.join(["python", "-m", "captum_robust", "audit", *options])
 
 
@@ -92,6 +107,8 @@ def _method(result: MethodResult, plan: AuditPlan, sizes: list[float]) -> dict[s
         "title": method.title,
         "about": method.about,
         "seconds": result.seconds,
+        "attacks": attacked(result, plan, sizes),
+        "metrics": measured(result, plan),
     }
     if certificate is None:
         return about | {"status": UNSMOOTHED, "certificate": None, "answers": None}
@@ -127,30 +144,3 @@ def answers(certificate: Certificate, plan: AuditPlan, sizes: list[float]) -> di
         },
         "angle": summary(certificate.angle(plan.epsilon), upper=True),
     }
-
-
-def summary(values: Tensor, upper: bool = False) -> dict[str, Any]:
-    """The values ``(N,)`` of all examples, and their quartiles on the safe side."""
-    quartiles = safe_quartiles(values.cpu().numpy(), upper)
-    low, median, high = (_finite(float(value)) for value in quartiles)
-    return {
-        "values": [_finite(value) for value in values.tolist()],
-        "median": median,
-        "quartiles": [low, high],
-    }
-
-
-def safe_quartiles(values: Any, upper: bool = False) -> Any:
-    """Lower quartile, median and upper quartile along the first axis, each a value that occurs.
-
-    Where a quartile falls between two examples the weaker of both is taken, the smaller, or the
-    larger for an ``upper`` bound: interpolation would claim more than an example has.
-    """
-    ordered = np.sort(np.asarray(values, dtype=float), axis=0)
-    last = len(ordered) - 1
-    rounded = math.ceil if upper else math.floor
-    return np.stack([ordered[rounded(share * last)] for share in (0.25, 0.5, 0.75)])
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -6,18 +6,19 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_robust.audit.document import safe_quartiles
 from captum_robust.audit.methods import METHODS
 from captum_robust.audit.plan import AuditPlan, share_or_count_text
 from captum_robust.audit.runner import MethodResult
 from captum_robust.audit.subject import Subject
+from captum_robust.audit.summary import safe_quartiles
 
-FIGURES: Final = ("maps", "overlap", "cosine")
+FIGURES: Final = ("maps", "overlap", "cosine", "attacks")
 SHOWN: Final = 12  # examples in the figure of maps
 
 _DPI: Final = 160
@@ -25,6 +26,7 @@ _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"
 _MAP_COLOURS: Final = "viridis"  # perceptually uniform, readable without red and green
 # Okabe and Ito (2008): told apart by readers with any colour vision; dashes serve print.
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _LINES: Final = (
     ("#0072B2", "-"),
     ("#D55E00", (0, (6, 2))),
@@ -39,13 +41,21 @@ _LINES: Final = (
 def figures(
     plan: AuditPlan, subject: Subject, results: Sequence[MethodResult], document: dict[str, Any]
 ) -> dict[str, bytes]:
-    """PNG images by name: ``maps``, and ``overlap`` and ``cosine`` where a method is certified."""
+    """PNG images by name.
+
+    ``maps``; ``overlap`` and ``cosine`` where a method is certified; ``attacks`` where one is
+    attacked.
+    """
     drawn = {"maps": maps_figure(subject, results)}
     certified = [method for method in document["methods"] if method["answers"]]
     if certified:
         top = f"certified overlap of the top {_features(plan)}"
         drawn["overlap"] = curve_figure("overlap", top, certified, document)
         drawn["cosine"] = curve_figure("cosine", "certified cosine similarity", certified, document)
+    attacked = [method for method in document["methods"] if method["attacks"]]
+    if attacked:
+        top = f"overlap of the top {_features(plan)}"
+        drawn["attacks"] = attack_figure(top, attacked, document)
     return {name: png(figure) for name, figure in drawn.items()}
 
 
@@ -86,8 +96,7 @@ def curve_figure(
     question: str, ylabel: str, methods: Sequence[dict[str, Any]], document: dict[str, Any]
 ) -> Figure:
     """The median over the examples against epsilon, in a band from quartile to quartile."""
-    figure = Figure(figsize=(5.6, 3.9), dpi=_DPI, facecolor="white", layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _plot_over_epsilon(ylabel, methods[0]["norm"], document)
     sizes = document["epsilons"]
     # Overlaps fall in steps; each is drawn back to the point before, where no less is certified.
     step: Any = "pre" if question == "overlap" else None
@@ -96,7 +105,55 @@ def curve_figure(
         axes.fill_between(sizes, low, high, step=step, color=colour, alpha=0.14, linewidth=0)
         style = {"color": colour, "linestyle": dashes, "linewidth": 2, "label": method["title"]}
         axes.plot(sizes, median, drawstyle="default" if step is None else f"steps-{step}", **style)
-    epsilon = document["settings"]["epsilon"]
+    _mark_epsilon(axes, document["settings"]["epsilon"])
+    axes.set_xlim(0, sizes[-1])
+    _finish(figure, axes)
+    return figure
+
+
+def attack_figure(
+    ylabel: str, methods: Sequence[dict[str, Any]], document: dict[str, Any]
+) -> Figure:
+    """Points where attacks came to, over the lines below which certificates let nobody come."""
+    figure, axes = _plot_over_epsilon(ylabel, document["attacks"]["norm"], document)
+    sizes, reached = document["epsilons"], np.array(document["attacks"]["epsilons"])
+    width = 1.25 * float(reached[-1]) or sizes[-1]
+    # Certified methods first, so that each has its colour of the other figures.
+    ordered = sorted(methods, key=lambda method: method["attacks"]["curve"] is None)
+    for place, (method, (colour, dashes)) in enumerate(
+        zip(ordered, _cycle(len(ordered)), strict=True)
+    ):
+        found, title = method["attacks"], method["title"]
+        if found["curve"] is not None:
+            median = safe_quartiles(found["curve"])[1]
+            style = {"color": colour, "linestyle": dashes, "linewidth": 2}
+            axes.plot(sizes, median, drawstyle="steps-pre", label=f"{title}, certified", **style)
+        medians = [outcome["measured"]["median"] for outcome in found["outcomes"]]
+        # Side by side: equal medians would hide each other.
+        beside = reached + 0.012 * width * (place - (len(ordered) - 1) / 2)
+        style = {"color": colour, "linestyle": "none", "marker": _MARKERS[place % len(_MARKERS)]}
+        axes.plot(beside, medians, markersize=6, label=f"{title}, attacked", **style)
+    axes.set_xlim(0, width)
+    _finish(figure, axes)
+    return figure
+
+
+def _plot_over_epsilon(ylabel: str, norm: str, document: dict[str, Any]) -> tuple[Figure, Axes]:
+    """An empty plot of shares against perturbation size."""
+    figure = Figure(figsize=(5.6, 3.9), dpi=_DPI, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(f"perturbation size ε ({norm}, {document['subject']['unit']})")
+    axes.set_ylabel(ylabel)
+    return figure, axes
+
+
+def _finish(figure: Figure, axes: Axes) -> None:
+    axes.set_ylim(0, 1.02)
+    figure.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="outside lower center", ncols=2)
+    _style(axes)
+
+
+def _mark_epsilon(axes: Axes, epsilon: float) -> None:
     axes.axvline(epsilon, color=_FAINT, linewidth=1, zorder=0)
     axes.annotate(
         f"ε = {epsilon:g}",
@@ -109,13 +166,6 @@ def curve_figure(
         fontsize=8.5,
         color=_INK,
     )
-    axes.set_xlim(0, sizes[-1])
-    axes.set_ylim(0, 1.02)
-    axes.set_xlabel(f"perturbation size ε ({methods[0]['norm']}, {document['subject']['unit']})")
-    axes.set_ylabel(ylabel)
-    figure.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="outside lower center", ncols=2)
-    _style(axes)
-    return figure
 
 
 def png(figure: Figure) -> bytes:

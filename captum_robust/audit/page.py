@@ -28,6 +28,9 @@ def render_page(document: dict[str, Any], images: dict[str, bytes]) -> str:
         "angle": words.angle,
         "radius": words.radius,
         "fact": words.fact,
+        "measured_share": words.measured_share,
+        "estimate": words.estimate,
+        "interval": words.interval,
     }
     settings = document["settings"]
     return environment.get_template("report.html").render(
@@ -37,11 +40,18 @@ def render_page(document: dict[str, Any], images: dict[str, bytes]) -> str:
         images={name: data_uri(image) for name, image in images.items()},
         shown=SHOWN,
         confidence=100 * (1 - settings["alpha"]),
+        log_radii=0 if document["metrics"] is None else log_span(document["metrics"]["settings"]),
         evenly=settings["epsilon"] / math.sqrt(document["subject"]["features"]),
         unsmoothed=numbers.UNSMOOTHED,
         overlap_threshold=numbers.OVERLAP_THRESHOLD,
         cosine_threshold=numbers.COSINE_THRESHOLD,
     )
+
+
+def log_span(settings: dict[str, Any]) -> float:
+    """The area of a value of 1 over the binary logarithm of the radius."""
+    radii = settings["attack_radii"]
+    return math.log2(radii[-1] / radii[0])
 
 
 def data_uri(image: bytes) -> str:

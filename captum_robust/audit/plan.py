@@ -13,6 +13,8 @@ import torch
 from captum_robust._checks import check_choice, check_count, check_number, check_share_or_count
 from captum_robust.audit.methods import METHODS
 
+SWITCHES: Final = ("attacks", "metrics")
+
 
 @dataclass(frozen=True)
 class AuditPlan:
@@ -30,6 +32,8 @@ class AuditPlan:
         out: folder of the report.
         device: where the model runs.
         limit: number of examples.
+        attacks: whether methods are attacked too.
+        metrics: whether robustness metrics are computed too.
     """
 
     methods: tuple[str, ...] = ("saliency", "uniform", "sparsified")
@@ -43,19 +47,25 @@ class AuditPlan:
     out: Path = Path("captum-robust-report")
     device: str = "cpu"
     limit: int = 12
+    attacks: bool = False
+    metrics: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
             _CHECKS[field.name](flag(field.name), getattr(self, field.name))
 
     def as_text(self) -> dict[str, str]:
-        """Every option as the command line takes it."""
+        """Every option with a value, as the command line takes it."""
         written = asdict(self) | {
             "methods": ",".join(self.methods),
             "k": share_or_count_text(self.k),
             "keep": share_or_count_text(self.keep),
         }
-        return {name: str(value) for name, value in written.items()}
+        return {name: str(value) for name, value in written.items() if name not in SWITCHES}
+
+    def switched_on(self) -> list[str]:
+        """The options without a value that are on."""
+        return [name for name in SWITCHES if getattr(self, name)]
 
     def settings(self) -> dict[str, Any]:
         """Every option in JSON types."""
@@ -106,6 +116,11 @@ def _check_device(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a device torch can use here, got {value!r}.") from error
 
 
+def _check_switch(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a bool, got {type(value).__name__}.")
+
+
 def _check_path(name: str, value: Any) -> None:
     if not isinstance(value, Path):
         raise TypeError(f"`{name}` must be a Path, got {type(value).__name__}.")
@@ -123,4 +138,5 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "out": _check_path,
     "device": _check_device,
     "limit": check_count,
+    **dict.fromkeys(SWITCHES, _check_switch),
 }

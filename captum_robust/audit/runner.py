@@ -1,4 +1,4 @@
-"""Runs each method over the subject: maps, and a certificate where the method is smoothed."""
+"""Runs each method over the subject: maps, certificate, and on request attacks and metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from captum_robust.attr import SmoothedAttribution
+from captum_robust.audit.attacks import AttackedMethod, attack_method, attackable
 from captum_robust.audit.methods import METHODS
+from captum_robust.audit.metrics import MeasuredMethod, measure_method
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.subject import Subject
 from captum_robust.certificates import Certificate
@@ -23,13 +25,17 @@ class MethodResult:
         name: of the method on the command line.
         maps: magnitudes for the figures, ``(N, H, W)`` float64 on the CPU, channels added.
         certificate: None where the method is not smoothed.
-        seconds: wall time.
+        seconds: wall time of these.
+        attacked: None unless attacks were asked for and fit the certificate's norm.
+        measured: None unless metrics were asked for.
     """
 
     name: str
     maps: Tensor
     certificate: Certificate | None
     seconds: float
+    attacked: AttackedMethod | None = None
+    measured: MeasuredMethod | None = None
 
 
 def cost(plan: AuditPlan, subject: Subject) -> int:
@@ -45,7 +51,20 @@ def cost(plan: AuditPlan, subject: Subject) -> int:
 def run_method(
     name: str, plan: AuditPlan, subject: Subject, show_progress: bool = False
 ) -> MethodResult:
-    """Maps and certificate of one method; the same seed gives the same noise to every method."""
+    """All of one method that the plan asks for; the same seed gives every method the same noise."""
+    maps, certificate, seconds = _explained(name, plan, subject, show_progress)
+    attacked = measured = None
+    if plan.attacks and attackable(certificate):
+        attacked = attack_method(name, plan, subject, certificate, show_progress)
+    if plan.metrics:
+        measured = measure_method(name, plan, subject, show_progress)
+    return MethodResult(name, maps, certificate, seconds, attacked, measured)
+
+
+def _explained(
+    name: str, plan: AuditPlan, subject: Subject, show_progress: bool
+) -> tuple[Tensor, Certificate | None, float]:
+    """Maps, certificate and seconds."""
     attribution = METHODS[name].build(subject.model, plan)
     start = time.perf_counter()
     certificate = None
@@ -66,4 +85,4 @@ def run_method(
         inputs = subject.inputs.clone().requires_grad_()  # Captum warns where it has to do this
         maps = attribution.attribute(inputs, target=subject.targets)
     magnitudes = maps.detach().cpu().double().abs().sum(1)
-    return MethodResult(name, magnitudes, certificate, time.perf_counter() - start)
+    return magnitudes, certificate, time.perf_counter() - start

@@ -23,6 +23,7 @@ class Subject:
         example_ids: rows of the data set; with the seed they fix each example's noise.
         labels: what each example is called in the report.
         unit: of the inputs, of ``noise`` and of ``epsilon``.
+        bounds: smallest and largest valid feature, which attacks respect.
         facts: anything else worth a line in the report, in JSON types.
     """
 
@@ -33,6 +34,7 @@ class Subject:
     example_ids: tuple[int, ...]
     labels: tuple[str, ...]
     unit: str
+    bounds: tuple[float, float]
     facts: dict[str, Any]
 
     @property

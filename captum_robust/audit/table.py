@@ -1,4 +1,4 @@
-"""The table that the command prints: one row a method."""
+"""The tables that the command prints: one row a method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from captum_robust.audit import words
 
 
 def text_table(document: dict[str, Any]) -> str:
-    """The medians of every method, aligned for a terminal."""
+    """What was certified, attacked and measured, aligned for a terminal."""
+    tables = [certified_table(document)]
+    if document["attacks"]:
+        tables.append(attack_table(document))
+    if document["metrics"]:
+        tables.append(metric_table(document))
+    return "\n\n".join(tables)
+
+
+def certified_table(document: dict[str, Any]) -> str:
+    """The certified medians of every method."""
     settings = document["settings"]
     rows: list[tuple[str, ...]] = [
         (
@@ -28,6 +38,50 @@ def text_table(document: dict[str, Any]) -> str:
         f"{100 * (1 - settings['alpha']):g} %:"
     )
     return "\n".join([title, "", *_aligned(rows)])
+
+
+def attack_table(document: dict[str, Any]) -> str:
+    """What attacks left of the top features, beside what is certified of a redrawn map."""
+    head = ("method", "epsilon", "certified", "attack left", "random search left")
+    rows: list[tuple[str, ...]] = [head]
+    for method in document["methods"]:
+        outcomes = method["attacks"]["outcomes"] if method["attacks"] else []
+        rows += [_attack_row(method["title"], outcome) for outcome in outcomes]
+    title = (
+        f"Overlap of the top {document['k_count']} under l2 attack, medians over "
+        f"{len(document['examples'])} examples; certified between two maps of as many draws:"
+    )
+    return "\n".join([title, "", *_aligned(rows)])
+
+
+def metric_table(document: dict[str, Any]) -> str:
+    """The mean of every metric, and below it its interval."""
+    about = document["metrics"]
+    columns = about["columns"]
+    rows: list[tuple[str, ...]] = [("method", *(column["title"] for column in columns))]
+    arrows = ("higher" if column["higher_is_better"] else "lower" for column in columns)
+    rows.append(("better:", *arrows))
+    for method in document["methods"]:
+        found = [method["metrics"]["columns"][column["name"]] for column in columns]
+        rows.append((method["title"], *(words.estimate(one["mean"]) for one in found)))
+        rows.append(("", *(words.interval(one["interval"]) for one in found)))
+    title = (
+        f"Measured, means over {len(document['examples'])} examples and their "
+        f"{100 * about['confidence_level']:g} % bootstrap intervals:"
+    )
+    return "\n".join([title, "", *_aligned(rows)])
+
+
+def _attack_row(title: str, outcome: dict[str, Any]) -> tuple[str, ...]:
+    certified = outcome["certified"]
+    return (
+        title,
+        f"{outcome['epsilon']:g}",
+        "none" if certified is None else words.share(certified["median"]),
+        words.measured_share(outcome["measured"]["median"]),
+        words.measured_share(outcome["random"]["median"])
+        + (" ERROR" if outcome["contradicted"] else ""),
+    )
 
 
 def _row(method: dict[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 NONE = "nothing"
 
@@ -45,6 +46,36 @@ def radius(value: float | None) -> str:
         ('0.1234', 'any')
     """
     return "any" if value is None else f"{_floor(value, 4):.4f}"
+
+
+def measured_share(value: float) -> str:
+    """A share that an attack left, in percent, rounded up: a better attack may leave less.
+
+    Example:
+        >>> measured_share(0.6251), measured_share(1.0)
+        ('62.6 %', '100.0 %')
+    """
+    return f"{math.ceil(1000 * value - 1e-9) / 10:.1f} %"
+
+
+def estimate(value: float | None) -> str:
+    """A measured value, rounded to the nearest.
+
+    Example:
+        >>> estimate(0.1266), estimate(None)
+        ('0.127', 'undefined')
+    """
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """The ends of an interval, or nothing where there are too few examples for one.
+
+    Example:
+        >>> interval([0.1, 0.2566]), interval(None)
+        ('0.100-0.257', '')
+    """
+    return "" if ends is None else f"{ends[0]:.3f}-{ends[1]:.3f}"
 
 
 def fact(value: object) -> str:

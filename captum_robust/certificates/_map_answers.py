@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,6 +14,8 @@ from captum_robust.certificates._norm import NormEvidence, norm_evidence
 from captum_robust.certificates._region import RegionEvidence
 
 Array = NDArray[np.float64]
+
+_DEGREES: Final = 1e-9  # what rounding can take from an arc cosine
 
 
 class MapAnswers(CertificateData):
@@ -46,7 +50,8 @@ class MapAnswers(CertificateData):
     def angle(self, epsilon: float | Tensor) -> Tensor:
         """Certified angle in degrees, the arc cosine of :meth:`cosine`; 180 (90) for nothing."""
         cosine = self._norm_evidence("angle").cosine(self.shift.of_epsilon(epsilon))
-        return self._answer(np.minimum(np.degrees(np.arccos(cosine)) + 1e-9, 180.0))
+        largest = 90.0 if self.range.nonnegative else 180.0
+        return self._answer(np.minimum(np.degrees(np.arccos(cosine)) + _DEGREES, largest))
 
     def l2_deviation(self, epsilon: float | Tensor) -> Tensor:
         r"""Certified largest l2 distance between the map and that of any perturbed input.
@@ -92,8 +97,9 @@ class MapAnswers(CertificateData):
     def _angle_shifts(self, angle: float) -> Array:
         """The shift of each example up to which an angle in degrees is certified."""
         degrees = check_number("angle", angle, low=0, high=90)
+        inside = degrees if degrees == 90.0 else max(degrees - 2.0 * _DEGREES, 0.0)
         # The sine of the complement: the cosine of 90 degrees would not be 0.
-        cosine = float(np.sin(np.radians(90.0 - degrees)))
+        cosine = float(np.sin(np.radians(90.0 - inside)))
         return self._norm_evidence("angle").shift_of_cosine(cosine)
 
     def _l2_deviation_shifts(self, deviation: float) -> Array:

@@ -205,10 +205,13 @@ def _spread(
         )
         total = trace_upper(trace, pairs.pairs, share["trace"], bound, positive)
         radius = bousquet_radius(total, top, samples, share["radius"], bound, positive)
-        square = mean_lower(
-            inner, 0.0 if positive else -(bound**2), bound**2, pairs.pairs, share["length"]
-        )
-        rows.append((radius, top, max(norm - radius, np.sqrt(max(square, 0.0)), 0.0)))
+        length = max(norm - radius, 0.0)
+        if population:
+            low = 0.0 if positive else -(bound**2)
+            square = mean_lower(inner, low, bound**2, pairs.pairs, share["length"])
+            length = max(length, np.sqrt(max(square, 0.0)))
+        # The top eigenvalue is at most the trace, E|G|^2 - |h|^2: free, on the same event.
+        rows.append((radius, min(top, total, bound**2 - length**2), length))
     radii, eigenvalues, lengths = np.array(rows).T
     return radii, eigenvalues, lengths
 

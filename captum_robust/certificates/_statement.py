@@ -67,7 +67,10 @@ def describe_noise(certificate: Certificate) -> str:
 def _probability(certificate: Certificate, epsilon: float) -> str:
     first, second = _MAPS[certificate.claim]
     shift = certificate.shift
-    size = f"every perturbation whose {shift.norm} is at most {float(epsilon)!r}"
+    each = "every perturbation"
+    if certificate.kind == "pointwise":
+        each = "each perturbation by itself, chosen without the fresh samples,"
+    size = f"{each} whose {shift.norm} is at most {float(epsilon)!r}"
     if shift.weighted:
         least = epsilon * float(shift.smallest.min())
         size += f" (so every one whose {shift.law.norm} norm is at most {_floored(least)})"
@@ -86,6 +89,11 @@ def _probability(certificate: Certificate, epsilon: float) -> str:
 def _answers(certificate: Certificate, epsilon: float, k: int | float | None) -> list[Any]:
     """One function of the example for each question that the certificate can answer."""
     asked = certificate.terms.questions or certificate.terms.offered
+    if k is not None and "overlap" not in asked:
+        raise ValueError(
+            f"`k` must be None where the overlap was not asked for, got {k}; the questions were "
+            f"{', '.join(asked)}."
+        )
     answers = []
     if k is not None and "overlap" in asked and certificate.range.bounded:
         count = feature_count("k", k, certificate.features)

@@ -60,8 +60,15 @@ class Certificate(FeatureAnswers, MapAnswers):
 
     @property
     def kind(self) -> str:
-        """``"certified"``, or ``"as-published"`` for printed formulas."""
-        return "as-published" if self.terms.published else "certified"
+        """``"certified"``, ``"pointwise"`` or ``"as-published"``.
+
+        Certified statements hold for all perturbations at once. Where the second map is drawn anew,
+        that draw differs between perturbed inputs, so the statement is about each by itself:
+        pointwise. Printed formulas are as published.
+        """
+        if self.terms.published:
+            return "as-published"
+        return "pointwise" if self.claim == "redrawn" else "certified"
 
     @property
     def noise(self) -> str:

@@ -1,4 +1,4 @@
-"""One small audit that many tests read."""
+"""Small audits that many tests read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 
 from captum_robust.__main__ import main
-from captum_robust.audit import digits
+from captum_robust.audit import attacks, digits, metrics
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.subject import Subject
 
+GENTLE = attacks.AttackSettings(steps=3, attack_samples=4, judge_samples=8)
+BRIEF = metrics.MetricSettings(
+    random_draws=2, map_samples=8, steps=2, attack_samples=4, judge_samples=8
+)
 SMALL = ["--limit", "3", "--nt-samples", "150", "--noise", "0.5", "--epsilon", "0.02"]
 
 
@@ -29,12 +33,17 @@ class Report:
     printed: str
     progress: str
 
+    def method(self, name: str) -> dict[str, Any]:
+        """The document of one method."""
+        [found] = [entry for entry in self.document["methods"] if entry["name"] == name]
+        return found
 
-def run_audit(folder: Path, *options: str) -> Report:
-    """Runs the command in this process, which must succeed."""
+
+def run_audit(folder: Path, *options: str, code: int = 0) -> Report:
+    """Runs the command in this process, which must end with the exit code."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        assert main(["audit", "--out", str(folder), *options]) == 0
+        assert main(["audit", "--out", str(folder), *options]) == code
     return Report(
         folder,
         json.loads((folder / "report.json").read_text(encoding="utf-8")),
@@ -59,6 +68,24 @@ def plan(report: Report) -> AuditPlan:
 def subject(plan: AuditPlan) -> Subject:
     """Its subject, trained once more."""
     return digits.digits_subject(plan)
+
+
+@pytest.fixture(scope="session")
+def thorough(tmp_path_factory: pytest.TempPathFactory, subject: Subject) -> Report:
+    """An audit with attacks and metrics, both weak and quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "train", lambda data, generator: subject.model)
+        patch.setattr(attacks, "SETTINGS", GENTLE)
+        patch.setattr(metrics, "SETTINGS", BRIEF)
+        folder = tmp_path_factory.mktemp("thorough") / "report"
+        return run_audit(folder, *SMALL, "--attacks", "--metrics")
+
+
+@pytest.fixture
+def gentle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weak, quick attacks and metrics."""
+    monkeypatch.setattr(attacks, "SETTINGS", GENTLE)
+    monkeypatch.setattr(metrics, "SETTINGS", BRIEF)
 
 
 @pytest.fixture

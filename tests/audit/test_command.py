@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from captum_robust.__main__ import main, parser
 from captum_robust.audit import command, usage, words
 from captum_robust.audit.command import read_plan
 from captum_robust.audit.methods import METHODS
+from captum_robust.audit.plan import AuditPlan
 
 from .conftest import SMALL, Report, run_audit
 
@@ -59,6 +61,12 @@ def test_the_reports_command_asks_for_the_same_plan(report: Report, plan: object
     said = shlex.split(report.document["command"])
     assert said[:4] == ["python", "-m", "captum_robust", "audit"]
     assert read_plan(parser().parse_args(said[3:])) == plan
+
+
+def test_the_command_repeats_attacks_and_metrics(thorough: Report, plan: AuditPlan) -> None:
+    said = shlex.split(thorough.document["command"])
+    asked = replace(plan, attacks=True, metrics=True, out=thorough.folder)
+    assert read_plan(parser().parse_args(said[3:])) == asked
 
 
 @pytest.mark.usefixtures("trained")
@@ -189,6 +197,6 @@ def test_help_as_a_program() -> None:
         text=True,
         check=True,
     )
-    for option in command.OPTIONS:
+    for option in (*command.OPTIONS, *command.SWITCH_HELP):
         assert "--" + option.replace("_", "-") in done.stdout
     assert "(default 25%)" in " ".join(done.stdout.split())

@@ -11,9 +11,10 @@ import torch
 from captum.attr import Saliency
 
 from captum_robust.attr import Abs, SparsifiedSmoothGrad, UniformSmoothing, UnitNorm
-from captum_robust.audit.document import command, epsilons, safe_quartiles, summary
+from captum_robust.audit.document import command, epsilons
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.subject import Subject
+from captum_robust.audit.summary import safe_quartiles, summary
 from captum_robust.certificates import Certificate
 
 from .conftest import Report, run_audit
@@ -41,7 +42,7 @@ def certificates(plan: AuditPlan, subject: Subject) -> dict[str, Certificate]:
 
 def test_says_what_made_it(report: Report) -> None:
     document = report.document
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["settings"] == {
         "methods": ["saliency", "uniform", "sparsified"],
         "noise": 0.5,
@@ -54,7 +55,11 @@ def test_says_what_made_it(report: Report) -> None:
         "out": str(report.folder),
         "device": "cpu",
         "limit": 3,
+        "attacks": False,
+        "metrics": False,
     }
+    assert document["attacks"] is None and document["metrics"] is None
+    assert document["errors"] == []
     assert document["k_count"] == document["keep_count"] == 16
     assert document["versions"]["torch"] == torch.__version__.split("+")[0]
     assert document["versions"].keys() >= {"captum-robust", "captum", "numpy", "scipy", "python"}

@@ -136,7 +136,7 @@ def _timed(function: Callable[[], Any]) -> float:
 def cost(name: str, problem: Problem, repeats: int) -> None:
     """One step without judging it, against the bare double backward, interleaved."""
     net, images, targets = problem
-    attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=30.0)
+    attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=30.0, boundary=0)
     run = AttackRun(attack, images, Settings(8 / 255, 1 / 255, 100, targets))
     rule = attack.step_rule.begin(run.ball, run.size, run.draws, 0)
     rows, here = torch.arange(len(images)), run.examples.clean
@@ -244,7 +244,7 @@ def literal(name: str, problem: Problem, arguments: argparse.Namespace) -> None:
     net, images, targets = problem
     radius, beta = 8 / 255, 30.0
     twin = softplus_surrogate(net, beta)
-    attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=beta)
+    attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=beta, boundary=0)
     found = attack.search(images, radius, radius / 8, arguments.steps, targets)
 
     def saliency(function: Callable[..., Any], x: Tensor, y: int, graph: bool = False) -> Tensor:

@@ -130,7 +130,7 @@ def attack_figure(
             axes.plot(sizes, median, drawstyle="steps-pre", label=f"{title}, certified", **style)
         medians = [outcome["measured"]["median"] for outcome in found["outcomes"]]
         # Side by side: equal medians would hide each other.
-        beside = reached + 0.012 * width * (place - (len(ordered) - 1) / 2)
+        beside = reached + 0.022 * width * (place - (len(ordered) - 1) / 2)
         style = {"color": colour, "linestyle": "none", "marker": _MARKERS[place % len(_MARKERS)]}
         axes.plot(beside, medians, markersize=6, label=f"{title}, attacked", **style)
     axes.set_xlim(0, width)

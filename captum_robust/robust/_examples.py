@@ -1,0 +1,134 @@
+"""The inputs of one call as rows of one matrix, and all else that goes example by example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_robust._captum import (
+    TargetType,
+    _format_additional_forward_args,
+    _format_output,
+    _format_tensor_into_tuples,
+    _is_tuple,
+    _run_forward,
+)
+from captum_robust._checks import check_inputs
+from captum_robust._features import feature_shapes, flatten, unflatten
+from captum_robust.robust.balls import Rows
+
+Maps = tuple[Tensor, ...]
+
+
+class Examples:
+    """Clean inputs as ``(N, d)``, and the arguments that belong to some of their rows.
+
+    Args:
+        inputs: as the user gave them.
+        target: classes explained, in any of Captum's forms.
+        additional_forward_args: as for Captum; tensors go with the examples.
+    """
+
+    def __init__(
+        self, inputs: Tensor | Maps, target: TargetType, additional_forward_args: object
+    ) -> None:
+        self.in_tuple = _is_tuple(inputs)
+        parts = _format_tensor_into_tuples(inputs)
+        self.count = check_inputs(parts)
+        self.shapes = feature_shapes(parts)
+        self.dtypes = [part.dtype for part in parts]
+        self.ranks = {part.dim() for part in parts}
+        self.clean = flatten([part.detach() for part in parts]).clone()
+        self.target = target
+        self.forward_args = _format_additional_forward_args(additional_forward_args)
+
+    def inputs(self, points: Tensor) -> Maps:
+        """Rows ``(n, d)`` in the shapes and types of the inputs; keeps a graph."""
+        parts = unflatten(points, self.shapes)
+        return tuple(part.to(dtype) for part, dtype in zip(parts, self.dtypes, strict=True))
+
+    def output(self, points: Tensor) -> Any:
+        """Rows in the format the user gave, on memory of their own."""
+        parts = tuple(part.clone() for part in self.inputs(points.detach()))
+        return _format_output(self.in_tuple, parts)
+
+    def spread(self, name: str, value: Any) -> Tensor:
+        """A number, or tensors that broadcast to the inputs, as ``(N or 1, d or 1)``."""
+        values = value if isinstance(value, tuple) else (value,) * len(self.shapes)
+        if len(values) != len(self.shapes):
+            raise ValueError(
+                f"`{name}` must be one value or one for each of the {len(self.shapes)} inputs, "
+                f"got {len(values)}."
+            )
+        if not isinstance(value, (Tensor, tuple)):
+            return self.clean.new_full((1, 1), value)
+        return flatten(
+            [self._expand(name, v, shape) for v, shape in zip(values, self.shapes, strict=True)]
+        )
+
+    def _expand(self, name: str, value: Any, shape: torch.Size) -> Tensor:
+        whole = torch.as_tensor(value).to(self.clean)
+        try:
+            return whole.expand(self.count, *shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"`{name}` must broadcast to the input {(self.count, *shape)}, "
+                f"got shape {tuple(whole.shape)}."
+            ) from error
+
+    def targets(self, rows: Rows) -> TargetType:
+        """The targets of some rows."""
+        return _choose_targets(self.target, rows, self.count)
+
+    def extras(self, rows: Rows) -> tuple[Any, ...] | None:
+        """The additional forward arguments of some rows."""
+        if self.forward_args is None or isinstance(rows, slice):
+            return self.forward_args
+        return tuple(
+            arg[rows] if _per_example(arg, self.count, None) else arg for arg in self.forward_args
+        )
+
+    def keywords(self, kwargs: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+        """Keyword arguments of ``attribute`` for some rows; baselines may go with the examples."""
+        if isinstance(rows, slice):
+            return dict(kwargs)
+        return {name: self._choose(value, rows) for name, value in kwargs.items()}
+
+    def _choose(self, value: Any, rows: Tensor) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._choose(part, rows) for part in value)
+        return value[rows] if _per_example(value, self.count, self.ranks) else value
+
+    def outputs(self, forward_func: Any, points: Tensor, rows: Rows) -> Tensor:
+        """What ``forward_func`` gives at ``(n, d)`` points of the chosen rows."""
+        return _run_forward(forward_func, self.inputs(points), None, self.extras(rows))
+
+
+def _per_example(value: Any, count: int, ranks: set[int] | None) -> bool:
+    """Whether a tensor has one entry for each example rather than one for all."""
+    if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != count:
+        return False
+    return ranks is None or value.dim() in ranks
+
+
+def _choose_targets(target: TargetType, rows: Rows, count: int) -> TargetType:
+    if isinstance(rows, slice):
+        return target
+    if isinstance(target, Tensor):
+        return target[rows] if target.numel() > 1 or (target.dim() and count == 1) else target
+    if isinstance(target, list) and len(target) == count:
+        return [target[row] for row in rows.tolist()]
+    return target
+
+
+def class_targets(target: TargetType, count: int) -> Tensor | None:
+    """The target as one class an example, ``(N,)``; None where it is none or no plain class."""
+    if target is None or isinstance(target, tuple):
+        return None
+    if isinstance(target, Sequence) and any(isinstance(part, tuple) for part in target):
+        return None
+    classes = torch.as_tensor(target).flatten()
+    return classes.expand(count) if classes.numel() in (1, count) else None

@@ -1,0 +1,135 @@
+"""What counts in the end: predictions and maps of the real net, and the best point found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_robust._captum import _format_output
+from captum_robust.robust._examples import Maps
+from captum_robust.robust._explain import Explainer
+from captum_robust.robust.balls import Rows
+from captum_robust.robust.objectives import Objective
+
+Similarity = Callable[[Any, Any], Tensor]
+
+
+class Judge:
+    """Judges points by the real net: is the prediction kept, and how far has the map moved.
+
+    Args:
+        forward_func: the net whose prediction must stay; ``None`` where none has to.
+        explainer: maps of the real net.
+        objective: gives the score and, among equal scores, the better point.
+        evaluation: a similarity of two maps that replaces the objective's score; lower is better
+            for the attacker.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any] | None,
+        explainer: Explainer,
+        objective: Objective,
+        evaluation: Similarity | None,
+    ) -> None:
+        self.forward_func = forward_func
+        self.explainer = explainer
+        self.objective = objective
+        self.evaluation = evaluation
+        self.examples = explainer.examples
+        clean = self.examples.clean
+        self.labels = self.predict(clean, slice(None))
+        self.clean_maps = explainer.maps(clean, slice(None))
+        self.clean_views = objective.view(self.clean_maps)
+        self.anchor = objective.anchor(self.clean_views, self._explain_others)
+
+    def _explain_others(self, inputs: Maps, target: Any) -> Maps:
+        target = self.examples.target if target is None else target
+        leaves = tuple(part.detach().clone().requires_grad_() for part in inputs)
+        return tuple(m.detach() for m in self.explainer.maps_of(leaves, target, slice(None)))
+
+    @property
+    def ceiling(self) -> float:
+        """The score that nothing exceeds."""
+        return float("inf") if self.evaluation is not None else self.objective.ceiling
+
+    def predict(self, points: Tensor, rows: Rows) -> Tensor:
+        """The predicted classes, ``(n,)``; all zero where no prediction has to stay."""
+        if self.forward_func is None:
+            return torch.zeros(points.shape[0], dtype=torch.long, device=points.device)
+        with torch.no_grad():
+            outputs = self.examples.outputs(self.forward_func, points, rows)
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ValueError(
+                "`forward_func` must give (N, classes) for a prediction to be kept, "
+                f"got {shape}; pass keep_prediction=False to attack it without."
+            )
+        return outputs.argmax(1)
+
+    def kept(self, points: Tensor, rows: Rows) -> Tensor:
+        """Whether each of ``(n, d)`` points has the prediction of its clean input, ``(n,)``."""
+        if self.forward_func is None:
+            return torch.ones(points.shape[0], dtype=torch.bool, device=points.device)
+        return self.predict(points, rows) == self.labels[rows]
+
+    def score(
+        self, points: Tensor, rows: Rows, seed: int | None = None, clean: Maps | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Score and value of ``(n, d)`` points, ``(n,)`` each, larger for the attacker."""
+        maps = self.explainer.maps(points, rows, seed)
+        views, anchor = self.objective.view(maps), self.anchor[rows]
+        value = self.objective.value(views, anchor)
+        reference = self.clean_maps if clean is None else clean
+        reference = tuple(part[rows] for part in reference)
+        if self.evaluation is None:
+            score = self.objective.score(views, self.objective.view(reference), anchor)
+        else:
+            is_tuple = len(maps) > 1
+            score = -self.evaluation(
+                _format_output(is_tuple, reference), _format_output(is_tuple, maps)
+            )
+        return _finite(score), _finite(value)
+
+
+def _finite(scores: Tensor) -> Tensor:
+    """Scores where a NaN is worse than everything."""
+    return torch.where(torch.isnan(scores), -torch.inf, scores)
+
+
+class Best:
+    """The best valid point of each example so far; begins with the clean input.
+
+    Attributes:
+        points: ``(N, d)``.
+        score, value: ``(N,)``; points are ordered by score, equal scores by value.
+        evaluations: maps computed for each example, ``(N,)``.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self.points = judge.examples.clean.clone()
+        self.score, self.value = judge.score(judge.examples.clean, slice(None))
+        self.clean_score = self.score.clone()
+        self.evaluations = torch.zeros_like(judge.labels)
+
+    def offer(self, judge: Judge, points: Tensor, kept: Tensor, rows: Tensor) -> None:
+        """Judges the points that kept their prediction and remembers the better ones."""
+        if not kept.all():
+            points, rows = points[kept], rows[kept]
+        if rows.numel() == 0:
+            return
+        everything = rows.numel() == judge.examples.count
+        score, value = judge.score(points, slice(None) if everything else rows)
+        self.evaluations[rows] += 1
+        better = (score > self.score[rows]) | (
+            (score == self.score[rows]) & (value > self.value[rows])
+        )
+        won = rows[better]
+        self.points[won], self.score[won], self.value[won] = (
+            points[better],
+            score[better],
+            value[better],
+        )

@@ -1,0 +1,152 @@
+"""How far an attack moves along a gradient; each rule's memory is kept example by example."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from captum_robust._checks import check_count
+from captum_robust.robust.balls import Ball, Draws, Rows, pick
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class StepRule:
+    """Turns a gradient into the next perturbation; ``begin`` gives each restart a fresh copy."""
+
+    uses_gradient: ClassVar[bool] = True
+    """False for rules that ignore the gradient, which is then not computed."""
+    uses_step_size: ClassVar[bool] = True
+    """False for rules that find their own lengths."""
+    repeatable: ClassVar[bool] = False
+    """Whether the same gradient at the same point gives the same move again."""
+    halvings: int = 0
+    """How often a step that would change the prediction is halved before it is dropped."""
+
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int) -> Self:
+        """A copy with empty memory for one restart; ``size`` is ``(N or 1, d or 1)``."""
+        fresh = copy.copy(self)
+        fresh.ball, fresh.size, fresh.draws, fresh.restart = ball, size, draws, restart
+        return fresh
+
+    ball: Ball
+    size: Tensor
+    draws: Draws
+    restart: int
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        """The next perturbations ``(n, d)``, not yet projected, from ``delta`` and ``gradient``."""
+        raise NotImplementedError
+
+    def shorten(self, rows: Rows) -> None:
+        """Halves the coming steps of some examples."""
+        raise NotImplementedError(f"{type(self).__name__} cannot shorten its steps.")
+
+
+class FixedStep(StepRule):
+    r"""Steepest ascent of constant length.
+
+    .. math:: \delta \leftarrow \delta + \alpha\,\mathrm{sign}(g) \quad\text{or}\quad
+        \delta + \alpha\, g / \lVert g \rVert_2
+    """
+
+    repeatable = True
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        return delta + self.ball.step(gradient, self.size, rows)
+
+
+class ShrinkingStep(StepRule):
+    r"""Gradient ascent whose steps shrink like one over their number and never change the class.
+
+    .. math:: \alpha_1 = \rho / \lVert g_0 \rVert_2, \qquad
+        \delta_p = \delta_{p-1} + \alpha_p g_{p-1}, \qquad \alpha_{p+1} = \tfrac{p}{p+1} \alpha_p
+
+    and :math:`\alpha` is halved while the step would change the prediction: Levine et al. (2019),
+    Algorithm 1, lines 12 to 25. There the halving has no end; here, as in the released code, it
+    stops after ``halvings``, and that step is then not made. ``step_size`` is not used.
+
+    Args:
+        halvings: most halvings of one step; their batched code takes 10.
+    """
+
+    uses_step_size = False
+
+    def __init__(self, halvings: int = 10) -> None:
+        self.halvings = check_count("halvings", halvings, low=0)
+
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int) -> Self:
+        fresh = super().begin(ball, size, draws, restart)
+        fresh.rate = draws.like.new_full((draws.like.shape[0], 1), torch.nan)
+        fresh.taken = -1
+        return fresh
+
+    rate: Tensor
+    taken: int
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        if step == 0 and self.taken < 0:
+            length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+            reach = pick(self.ball.radius, rows).amax(1, keepdim=True)
+            self.rate[rows] = torch.where(length > 0, reach / length, 0)
+        elif step > self.taken:
+            self.rate *= step / (step + 1)
+        self.taken = step
+        return delta + self.rate[rows] * gradient
+
+    def shorten(self, rows: Rows) -> None:
+        self.rate[rows] /= 2
+
+
+class AdamStep(StepRule):
+    """Adam (Kingma and Ba, 2015) on the perturbed input, learning rate ``step_size``.
+
+    Args:
+        betas: decay of the first and of the second moment, each in [0, 1).
+        eps: added to the root of the second moment, in units of the gradient.
+    """
+
+    def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+        self.betas = betas
+        self.eps = eps
+
+    first: Tensor
+    second: Tensor
+
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int) -> Self:
+        fresh = super().begin(ball, size, draws, restart)
+        fresh.first, fresh.second = torch.zeros_like(draws.like), torch.zeros_like(draws.like)
+        return fresh
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        fast, slow = self.betas
+        self.first[rows] = fast * self.first[rows] + (1 - fast) * gradient
+        self.second[rows] = slow * self.second[rows] + (1 - slow) * gradient.square()
+        mean = self.first[rows] / (1 - fast ** (step + 1))
+        scale = (self.second[rows] / (1 - slow ** (step + 1))).sqrt() + self.eps
+        return delta + pick(self.size, rows) * mean / scale
+
+
+class RandomStep(StepRule):
+    """No climb at all: every step is an independent point of the ball.
+
+    Args:
+        extreme: draw corners (Linf) or points of the sphere (L2), the strongest random search;
+            otherwise uniformly inside.
+    """
+
+    uses_gradient = False
+    uses_step_size = False
+
+    def __init__(self, extreme: bool = True) -> None:
+        self.extreme = extreme
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        # Starts draw the even numbers, steps the odd ones.
+        number = 2 * (self.restart * 1_000_000 + step) + 1
+        draw = self.ball.surface if self.extreme else self.ball.uniform
+        return draw(self.draws, rows, number)

@@ -1,0 +1,127 @@
+"""Attacks on nets whose best perturbation is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from captum.attr import Saliency
+from torch import Tensor
+
+from captum_robust.robust import (
+    AttributionAttack,
+    FixedStep,
+    L2DeviationAttack,
+    L2Objective,
+    TargetedRegionAttack,
+    TopKAttack,
+    TopKObjective,
+)
+
+SIGNED = {"abs": False}
+
+
+def quadratic(matrix: Tensor):
+    """f(x) = x^T A x / 2, whose saliency is A x."""
+    return lambda x: ((x @ matrix) * x).sum(1) / 2
+
+
+def symmetric(size: int) -> Tensor:
+    matrix = torch.randn(size, size, dtype=torch.float64)
+    return matrix + matrix.T
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("Linf", 1), ("L2", 2)])
+def test_top_k_of_a_quadratic(norm, dual):
+    """D = -sum over B of (A x)_i is linear: its maximum adds r ||A 1_B|| in the dual norm."""
+    matrix, x, radius = symmetric(6), torch.randn(5, 6, dtype=torch.float64), 0.3
+    net = quadratic(matrix)
+    attack = AttributionAttack(
+        net,
+        Saliency(net),
+        objective=TopKObjective(2),
+        # The similarity that grows as D falls: the best iterate is then the one with the largest D.
+        evaluation=lambda clean, moved: (moved * _top_two(clean)).sum(1),
+        norm=norm,
+        surrogate=None,
+        attribute_kwargs=SIGNED,
+    )
+    result = attack.search(x, radius, step_num=60, keep_prediction=False)
+    clean = x @ matrix
+    top = _top_two(clean)
+    best = -(clean * top).sum(1) + radius * (top @ matrix).norm(p=dual, dim=1)
+    torch.testing.assert_close(result.score, best, rtol=1e-6, atol=1e-6)
+
+
+def _top_two(maps: Tensor) -> Tensor:
+    return torch.zeros_like(maps).scatter(1, maps.topk(2, dim=1).indices, 1)
+
+
+def test_l2_deviation_of_a_quadratic_is_its_largest_singular_value():
+    matrix, x, radius = symmetric(6), torch.randn(4, 6, dtype=torch.float64), 0.5
+    net = quadratic(matrix)
+    attack = L2DeviationAttack(net, Saliency(net), surrogate=None, attribute_kwargs=SIGNED)
+    result = attack.search(x, radius, step_num=300, keep_prediction=False, seed=0)
+    largest = radius * torch.linalg.matrix_norm(matrix, 2)
+    assert (result.score <= largest * (1 + 1e-9)).all()
+    assert (result.score >= largest * 0.99).all()
+
+
+def test_l2_deviation_in_a_box_ball():
+    """A diagonal: every corner of the Linf ball is a maximum."""
+    scale, x = torch.tensor([1.0, -2.0, 0.5, 3.0]), torch.randn(3, 4)
+    net = quadratic(scale.diag())
+    attack = L2DeviationAttack(
+        net, Saliency(net), surrogate=None, norm="Linf", attribute_kwargs=SIGNED
+    )
+    result = attack.search(x, 0.2, keep_prediction=False, seed=0)
+    torch.testing.assert_close(result.score, (0.2 * scale).norm().expand(3))
+
+
+def test_per_feature_radii():
+    """The Linf optimum of a linear objective moves every feature by its own radius."""
+    matrix, x = symmetric(4), torch.randn(2, 4, dtype=torch.float64)
+    radius = torch.tensor([0.1, 0.0, 0.3, 0.2], dtype=torch.float64)
+    net = quadratic(matrix)
+    attack = TopKAttack(
+        net,
+        Saliency(net),
+        k=1,
+        normalisation="none",
+        boundary=0,
+        surrogate=None,
+        evaluation=lambda clean, moved: moved.gather(1, clean.argmax(1, keepdim=True))[:, 0],
+        attribute_kwargs=SIGNED,
+    )
+    moved = attack.perturb(x, radius, step_num=20, keep_prediction=False) - x
+    top = (x @ matrix).argmax(1)
+    torch.testing.assert_close(moved, -radius * matrix[top].sign())
+
+
+def test_the_box_limits_the_step():
+    matrix, x = torch.eye(3), torch.tensor([[0.1, 0.5, 0.9]])
+    net = quadratic(matrix)
+    region = torch.tensor([True, False, False])
+    attack = TargetedRegionAttack(
+        net, Saliency(net), 0, 1, region=region, surrogate=None, attribute_kwargs=SIGNED
+    )
+    # The share of feature 0 in the map x grows as x0 rises and the others fall.
+    moved = attack.perturb(x, 0.6, step_num=50, keep_prediction=False)
+    torch.testing.assert_close(moved, torch.tensor([[0.7, 0.0, 0.3]]), atol=0.02, rtol=0)
+
+
+def test_an_attack_on_a_linear_net_returns_the_input():
+    weights = torch.randn(4, 3)
+    net = lambda x: x @ weights  # noqa: E731
+    x = torch.randn(2, 4)
+    attack = AttributionAttack(net, Saliency(net), objective=TopKObjective(1), surrogate=None)
+    with pytest.warns(UserWarning, match="second derivatives are zero"):
+        result = attack.search(x, 0.1, target=net(x).argmax(1))
+    assert torch.equal(result.perturbed, x)
+    assert (result.gradients == 1).all()  # what does not move is not asked again
+
+
+def test_fixed_steps_are_the_named_default():
+    net = quadratic(torch.eye(2))
+    assert isinstance(
+        AttributionAttack(net, Saliency(net), objective=L2Objective()).step_rule, FixedStep
+    )

@@ -24,6 +24,9 @@ DOCS = [
 METRICS = [
     "scikit-image>=0.22",  # the reference of SSIM
 ]
+LRP = [
+    "zennit>=0.5.1",  # LRP rules and guided backpropagation that carry a graph
+]
 TEST = [
     "pytest>=7.4",  # runs tests and doctests
     "pytest-xdist>=3.5",  # both cores
@@ -67,9 +70,10 @@ setup(
         "audit": AUDIT,
         "docs": DOCS + AUDIT,
         "metrics": METRICS,
+        "lrp": LRP,
         "tutorials": TUTORIALS + AUDIT,
-        "test": TEST + AUDIT + METRICS,
-        "dev": TEST + AUDIT + METRICS + DOCS + LINT,
+        "test": TEST + AUDIT + METRICS + LRP,
+        "dev": TEST + AUDIT + METRICS + LRP + DOCS + LINT,
     },
     entry_points={
         "console_scripts": ["captum-robust = captum_robust.__main__:main"],

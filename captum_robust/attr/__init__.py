@@ -10,6 +10,12 @@ from captum_robust.attr.family import (
     UniformSmoothing,
     UniGrad,
 )
+from captum_robust.attr.lrp import (
+    DifferentiableDeconvolution,
+    DifferentiableGuidedBackprop,
+    LRPEpsilonPlus,
+    LRPZPlus,
+)
 from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.attr.transforms import (
     Abs,
@@ -30,7 +36,11 @@ __all__ = [
     "Abs",
     "Chain",
     "ClipNorm",
+    "DifferentiableDeconvolution",
+    "DifferentiableGuidedBackprop",
     "GaussianSmoothing",
+    "LRPEpsilonPlus",
+    "LRPZPlus",
     "QuadraticSmoothGrad",
     "Rank",
     "Relax",

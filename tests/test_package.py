@@ -21,7 +21,7 @@ import captum_robust
 
 ROOT = Path(__file__).parent.parent
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
-EXTRAS = ["audit", "dev", "docs", "metrics", "test", "tutorials"]
+EXTRAS = ["audit", "dev", "docs", "lrp", "metrics", "test", "tutorials"]
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,11 @@ class LRPZPlus(RuleAttribution):
         model, canonizers: see :class:`RuleAttribution`.
         bounds: lowest and highest valid input, numbers or tensors such as ``(1, C, 1, 1)``, for the
             z^B rule; ``None`` uses z+ at the first layer too.
+
+    Example:
+        >>> explained = LRPZPlus(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
+        >>> explained.attribute(torch.ones(2, 4), target=0).shape
+        torch.Size([2, 4])
     """
 
     starts_at_output = True
@@ -133,6 +138,11 @@ class LRPEpsilonPlus(RuleAttribution):
 
     Raises:
         ValueError: if ``epsilon`` is not positive.
+
+    Example:
+        >>> explained = LRPEpsilonPlus(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
+        >>> explained.attribute(torch.ones(2, 4), target=0).shape
+        torch.Size([2, 4])
     """
 
     starts_at_output = True
@@ -164,6 +174,12 @@ class DifferentiableGuidedBackprop(RuleAttribution):
 
     Args:
         model, canonizers: see :class:`RuleAttribution`.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+        >>> explained = DifferentiableGuidedBackprop(net)
+        >>> explained.attribute(torch.ones(2, 4), target=0).shape
+        torch.Size([2, 4])
     """
 
     def composite(self) -> Any:
@@ -179,6 +195,12 @@ class DifferentiableDeconvolution(RuleAttribution):
 
     Args:
         model, canonizers: see :class:`RuleAttribution`.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
+        >>> explained = DifferentiableDeconvolution(net)
+        >>> explained.attribute(torch.ones(2, 4), target=0).shape
+        torch.Size([2, 4])
     """
 
     def composite(self) -> Any:

@@ -186,22 +186,9 @@ class AttributionAttack(Perturbation):
             ValueError: if an argument lies outside its range, or an input outside the box.
             RuntimeError: if the net is in training mode where that mixes examples.
         """
-        settings = Settings(
-            radius=radius,
-            step_size=step_size,
-            step_num=step_num,
-            target=target,
-            norm=norm,
-            random_start=random_start,
-            mask=mask,
-            additional_forward_args=additional_forward_args,
-            restarts=restarts,
-            keep_prediction=keep_prediction,
-            eval_every=eval_every,
-            seed=seed,
-            example_ids=example_ids,
-            show_progress=show_progress,
-        )
+        where = (radius, step_size, step_num, target, norm, random_start, mask)
+        how = (additional_forward_args, restarts, keep_prediction, eval_every, seed, example_ids)
+        settings = Settings(*where, *how, show_progress)
         return self._search(inputs, settings).perturbed
 
     def search(self, inputs: Any, *args: Any, **kwargs: Any) -> AttackResult:

@@ -121,7 +121,8 @@ def imagenet(data: Path, examples: int) -> Problem:
 def _problem(net: nn.Module, images: Tensor) -> Problem:
     net.eval()
     with torch.no_grad():
-        return net, images.float(), net(images.float()).argmax(1)
+        images = images.float().contiguous()
+        return net, images, net(images).argmax(1)
 
 
 NETS = {"mnist": mnist, "cifar": cifar, "imagenet": imagenet}

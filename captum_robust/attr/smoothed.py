@@ -277,6 +277,8 @@ class SmoothedAttribution(NoiseTunnel):
             arguments=attribute_kwargs | ({} if target is None else {"target": target}),
         )
         shift = Shift.of_level(self.noise, plan.level)
+        if goal:
+            shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
         collector = EvidenceCollector(plan, terms, norm_bound, masks, eig_pairs, memory_limit)
         with collector as evidence:
             for drawn in self._passes(plan, show_progress=show_progress):

@@ -174,10 +174,11 @@ class FeatureAnswers(CertificateData):
 
     def _holm_rows(self, shifts: Array) -> list[Decisions]:
         """Holm's decisions of each example."""
-        if self.claim == "redrawn":
+        if self.claim == "redrawn" or self.terms.questions not in (None, ("pixels",)):
             raise ValueError(
-                "`simultaneous` must be True for the redrawn claim: Holm's procedure is about "
-                "expectations."
+                "`simultaneous` must be True for the redrawn claim, since Holm's procedure is "
+                "about expectations, and beside other joint questions, since its error is not "
+                "theirs."
             )
         alpha, law = self._alpha("pixels", "elementwise"), self.shift.law
         return [

@@ -6,7 +6,15 @@ from captum.attr import Attribution
 
 from captum_robust._checks import check_choice
 from captum_robust.attr.smoothed import SmoothedAttribution
-from captum_robust.attr.transforms import Abs, Relax, ScaleToMax, Sparsify, Square, Transform
+from captum_robust.attr.transforms import (
+    Abs,
+    Relax,
+    ScaleToMax,
+    Sparsify,
+    Square,
+    Transform,
+    as_transform,
+)
 from captum_robust.certificates import (
     CosineCertificateMixin,
     RankCertificateMixin,
@@ -101,6 +109,7 @@ class SparsifiedSmoothGrad(GaussianSmoothing):
     Args:
         attribution_method: the attribution :math:`g`.
         keep: features marked in each sample (:math:`\tau`), a share in ``(0, 1]`` or a count.
+        transform: what is ranked, such as ``Abs() >> SumChannels()``; magnitudes by default.
 
     Example:
         >>> from captum.attr import Saliency
@@ -109,8 +118,13 @@ class SparsifiedSmoothGrad(GaussianSmoothing):
         torch.Size([3, 4])
     """
 
-    def __init__(self, attribution_method: Attribution, keep: int | float = 0.1) -> None:
-        super().__init__(attribution_method, Abs() >> Sparsify(keep))
+    def __init__(
+        self,
+        attribution_method: Attribution,
+        keep: int | float = 0.1,
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(attribution_method, _magnitudes(transform) >> Sparsify(keep))
 
 
 class RelaxedSparsifiedSmoothGrad(GaussianSmoothing):
@@ -122,6 +136,7 @@ class RelaxedSparsifiedSmoothGrad(GaussianSmoothing):
         attribution_method: the attribution :math:`g`.
         keep: features kept in each sample (:math:`\tau`), a share in ``(0, 1]`` or a count.
         clip: features set to 1 (:math:`\gamma`), a share or a count, at most ``keep``.
+        transform: what is ranked, such as ``Abs() >> SumChannels()``; magnitudes by default.
 
     Example:
         >>> from captum.attr import Saliency
@@ -135,8 +150,9 @@ class RelaxedSparsifiedSmoothGrad(GaussianSmoothing):
         attribution_method: Attribution,
         keep: int | float = 0.1,
         clip: int | float = 0.01,
+        transform: Transform | None = None,
     ) -> None:
-        super().__init__(attribution_method, Abs() >> Relax(keep, clip))
+        super().__init__(attribution_method, _magnitudes(transform) >> Relax(keep, clip))
 
 
 class ScaledSmoothGrad(GaussianSmoothing):
@@ -146,6 +162,7 @@ class ScaledSmoothGrad(GaussianSmoothing):
 
     Args:
         attribution_method: the attribution :math:`g`.
+        transform: what is scaled, such as ``Abs() >> SumChannels()``; magnitudes by default.
 
     Example:
         >>> from captum.attr import Saliency
@@ -153,8 +170,8 @@ class ScaledSmoothGrad(GaussianSmoothing):
         torch.Size([3, 4])
     """
 
-    def __init__(self, attribution_method: Attribution) -> None:
-        super().__init__(attribution_method, Abs() >> ScaleToMax())
+    def __init__(self, attribution_method: Attribution, transform: Transform | None = None) -> None:
+        super().__init__(attribution_method, _magnitudes(transform) >> ScaleToMax())
 
 
 class QuadraticSmoothGrad(GaussianSmoothing):
@@ -164,6 +181,7 @@ class QuadraticSmoothGrad(GaussianSmoothing):
 
     Args:
         attribution_method: the attribution :math:`g`.
+        transform: what is squared, such as ``SumChannels()``; the attribution by default.
 
     Example:
         >>> from captum.attr import Saliency
@@ -171,6 +189,11 @@ class QuadraticSmoothGrad(GaussianSmoothing):
         torch.Size([3, 4])
     """
 
-    def __init__(self, attribution_method: Attribution) -> None:
+    def __init__(self, attribution_method: Attribution, transform: Transform | None = None) -> None:
         # Scaled first: the squares of small gradients would vanish in float32.
-        super().__init__(attribution_method, ScaleToMax() >> Square())
+        super().__init__(attribution_method, as_transform(transform) >> ScaleToMax() >> Square())
+
+
+def _magnitudes(transform: Transform | None) -> Transform:
+    """What a class ranks or scales: magnitudes where nothing else is asked for."""
+    return Abs() if transform is None else as_transform(transform)

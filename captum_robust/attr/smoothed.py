@@ -281,13 +281,25 @@ class SmoothedAttribution(NoiseTunnel):
             shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
         collector = EvidenceCollector(plan, terms, norm_bound, masks, eig_pairs, memory_limit)
         with collector as evidence:
-            for drawn in self._passes(plan, show_progress=show_progress):
-                evidence.add(drawn.maps, drawn.range, drawn.is_tuple)
-                if goal and evidence.samples in goal.looks:
-                    certificate = evidence.certificate(shift, seed, target)
-                    if goal.settled(certificate):
-                        break
-            return certificate if goal else evidence.certificate(shift, seed, target)
+            return self._collected(evidence, plan, shift, target, goal, show_progress)
+
+    def _collected(
+        self,
+        evidence: EvidenceCollector,
+        plan: SamplingPlan,
+        shift: Shift,
+        target: Any,
+        goal: Until | None,
+        show_progress: bool,
+    ) -> Certificate:
+        """The certificate of all samples, or of those that settle the goal."""
+        for drawn in self._passes(plan, show_progress=show_progress):
+            evidence.add(drawn.maps, drawn.range, drawn.is_tuple)
+            if goal and evidence.samples in goal.looks:
+                certificate = evidence.certificate(shift, plan.seed, target)
+                if goal.settled(certificate):
+                    break
+        return certificate if goal else evidence.certificate(shift, plan.seed, target)
 
     @contextmanager
     def with_graph(self) -> Iterator[None]:

@@ -66,10 +66,8 @@ def main() -> None:
     _map(axes[2], best.pixels(EPSILON)[DIGIT, 0], "in 1, out 0, abstains -1", "cividis")
     _map(axes[3], best.rank(EPSILON)[DIGIT, 0], "worst rank", "viridis_r")
     figure.savefig(FOLDER / "certificate-maps.png", dpi=150)
-    found = center_smoothing(
-        unit, subject.inputs, subject.targets, stdevs=STDEV, epsilon=EPSILON, seed=0
-    )
-    print("center smoothing, degrees:", found.radius.tolist())
+    found = center_smoothing(unit, subject.inputs, subject.targets, stdevs=STDEV, seed=0)
+    print("center smoothing, degrees:", found.angle(EPSILON).tolist())
     print("angle, degrees:", angles["best (HCR)"].angle(EPSILON).tolist())
 
 

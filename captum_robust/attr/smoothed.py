@@ -203,6 +203,8 @@ class SmoothedAttribution(NoiseTunnel):
             alpha: each answer is wrong with probability of at most ``alpha``, in (0, 1).
             confidence: ``"hoeffding"``, ``"kl"``, ``"empirical-bernstein"``,
                 ``"clopper-pearson"`` (0/1 maps), or ``"auto"``: the last for 0/1 maps, else kl.
+                ``"exact"`` takes the samples' averages for the expectations, so that what is lost
+                to sampling can be told from what is lost to the shift; an ``estimate``.
             claim: ``"reported"`` compares the map computed here with the expected map at the
                 perturbed input, ``"population"`` the two expected maps, ``"redrawn"`` the map
                 computed here with one of as many fresh samples at the perturbed input.

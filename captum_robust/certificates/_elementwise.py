@@ -113,7 +113,10 @@ def elementwise_evidence(
     alpha = alpha / 2 if redrawn else alpha
     slack = 0.0 if known.binary else 1e-6 * (known.high - known.low)  # what rounding can add
     low, width = known.low - slack, known.high - known.low + 2 * slack
-    fresh = confidence.hoeffding_half_width(certificate.nt_samples, alpha, certificate.features)
+    fresh = 0.0
+    if redrawn:
+        sizes = (certificate.nt_samples, alpha, certificate.features)
+        fresh = confidence.hoeffding_half_width(*sizes)
     for example, mean in enumerate(certificate.mean.numpy()):
         means = np.clip((mean - low) / width, 0.0, 1.0)
         variances = None
@@ -124,7 +127,7 @@ def elementwise_evidence(
             means=means,
             lower=lower,
             upper=upper,
-            margin=2.0 * fresh if redrawn else 0.0,
+            margin=2.0 * fresh,
             known_top=certificate.claim != "population",
             law=law,
             dimension=certificate.shift.dimension,
@@ -141,6 +144,8 @@ def _bounds(
     if wanted == "auto":
         wanted = "clopper-pearson" if binary else "kl"
         wanted = "hoeffding" if certificate.terms.published else wanted
+    if wanted == "exact":
+        return means, means
     sizes = (certificate.nt_samples, alpha, certificate.features)
     if wanted == "empirical-bernstein":
         if variances is None:

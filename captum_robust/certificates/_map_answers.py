@@ -124,5 +124,7 @@ class MapAnswers(CertificateData):
                 "seeing the samples is not covered."
             )
         rows, law, dimension = self.shares.numpy(), self.shift.law, self.shift.dimension
+        if self.terms.confidence == "exact":
+            return [RegionEvidence.exact(row, law, dimension) for row in rows]
         fresh = self.claim == "redrawn"
         return [RegionEvidence.of(row, alpha, law, dimension, fresh) for row in rows]

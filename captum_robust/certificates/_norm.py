@@ -157,7 +157,11 @@ def norm_evidence(certificate: CertificateData, question: str, alpha: float) -> 
         return NormEvidence(bound, norms, none, unknown, False, False, shift, published=True)
     redrawn, population = certificate.claim == "redrawn", certificate.claim == "population"
     alpha = alpha / 2 if redrawn else alpha
-    if certificate.pairs is None:
+    exact = certificate.terms.confidence == "exact"
+    if exact:
+        radii, lengths = np.zeros_like(norms), norms
+        eigenvalues = unknown if certificate.pairs is None else certificate.pairs.eigenvalues
+    elif certificate.pairs is None:
         radii = np.full_like(norms, norm_radius(bound, samples, alpha, known.nonnegative))
         eigenvalues, lengths = unknown, np.clip(norms - radii, 0.0, None)
     else:

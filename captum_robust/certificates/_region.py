@@ -57,6 +57,12 @@ class RegionEvidence:
             dimension=dimension,
         )
 
+    @classmethod
+    def exact(cls, shares: Array, law: NoiseLaw, dimension: int) -> RegionEvidence:
+        """The evidence if the averages of the samples were the expectations."""
+        mean = float(shares.mean())
+        return cls(mean, mean, float(shares.var()), 0.0, law, dimension)
+
     def share(self, shift: float) -> float:
         """The certified share after a shift, rounded down: the best of all forms."""
         bounds = [float(self.law.lower(self.lower, shift, self.dimension))]

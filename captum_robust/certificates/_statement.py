@@ -79,6 +79,11 @@ def _probability(certificate: Certificate, epsilon: float) -> str:
             f"By printed formulas, which are not valid bounds, for {size}, "
             f"between {first} and {second}:"
         )
+    if certificate.kind == "estimate":
+        return (
+            "If the averages of these samples were the expectations, an estimate and no "
+            f"certificate, for {size}, between {first} and {second}:"
+        )
     together = "jointly" if certificate.terms.questions else "each by itself"
     return (
         f"With probability at least {_confidence(certificate.alpha)} % over the noise drawn, "

@@ -9,7 +9,14 @@ from typing import Final
 
 from captum_robust._checks import check_choice, check_number
 
-CONFIDENCES: Final = ("auto", "hoeffding", "clopper-pearson", "kl", "empirical-bernstein")
+CONFIDENCES: Final = (
+    "auto",
+    "hoeffding",
+    "clopper-pearson",
+    "kl",
+    "empirical-bernstein",
+    "exact",
+)
 CLAIMS: Final = ("reported", "population", "redrawn")
 ROUTES: Final = ("best", "elementwise", "l2", "bounded", "hcr", "lecuyer", "renyi")
 
@@ -72,6 +79,11 @@ class Terms:
             check_choice("questions", question, tuple(offered))
         if questions is not None and not questions:
             raise ValueError("`questions` must name at least one question, got none.")
+        if confidence == "exact" and claim == "redrawn":
+            raise ValueError(
+                '`confidence` "exact" is about expectations, so `claim` must be "reported" or '
+                '"population", got "redrawn".'
+            )
         if published:
             if claim != "reported":
                 raise ValueError(

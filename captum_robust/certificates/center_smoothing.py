@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_robust._checks import check_choice
 from captum_robust._features import feature_shapes, flatten, unflatten
 from captum_robust.certificates._shift import Shift
 from captum_robust.certificates._terms import PublishedFormulaWarning
@@ -32,19 +33,21 @@ _ROUNDING: Final = 1e-7  # radians that the arc cosine of a rounded cosine can b
 class CenterCertificate:
     """What center smoothing found; see :func:`center_smoothing`.
 
+    Asked like a :class:`~captum_robust.certificates.Certificate`, so that both can be drawn on one
+    axis.
+
     Attributes:
         attributions: the centre of each example, one of its noisy maps, ``(N, *)``.
-        radius: ``(N,)`` float64: degrees, or 1 - cos as published; 180 (2) where it says nothing.
+        distances: of fresh maps to it, ``(N, certify_samples)`` float64: radians, or 1 - cos as
+            published.
         abstained: ``(N,)`` bool: no centre with half of the maps around it was found.
-        epsilon: size of the perturbations.
         noise: the frozen noise law.
         terms: samples and probability of error.
     """
 
     attributions: Tensor | tuple[Tensor, ...]
-    radius: Tensor
+    distances: Tensor
     abstained: Tensor
-    epsilon: float
     noise: Shift
     terms: CenterTerms
 
@@ -53,24 +56,56 @@ class CenterCertificate:
         """``"pointwise"``: true for each perturbed input by itself, not for all at once."""
         return "pointwise"
 
-    @property
-    def cosine(self) -> Tensor:
-        """The least cosine between the centre here and the one there, ``(N,)``."""
-        return 1.0 - self.radius if self.terms.published else self.radius.deg2rad().cos()
+    def radius(self, epsilon: float | Tensor) -> Tensor:
+        """Distance within which the centre at a perturbed input lies of the centre here.
 
-    def statement(self) -> str:
+        Args:
+            epsilon: perturbation size, >= 0, in the norm of the noise law, a number or ``(N,)``.
+
+        Returns:
+            ``(N,)`` float64: degrees, or 1 - cos as published; 180 (2) where it says nothing.
+        """
+        published, law = self.terms.published, self.noise.law
+        most, unit, gamma = (2.0, 1.0, 2.0) if published else (180.0, math.degrees(1.0), 1.0)
+        shifts = self.noise.of_epsilon(epsilon)
+        masses = law.upper(0.5 + self.terms.slack, shifts, self.noise.dimension)
+        radii = [
+            float(center_radius(row + _ROUNDING, mass, self.terms, gamma))
+            for row, mass in zip(self.distances.numpy(), masses, strict=True)
+        ]
+        found = torch.tensor(radii, dtype=torch.float64) * unit
+        return torch.where(self.abstained, most, found.clamp(max=most))
+
+    def cosine(self, epsilon: float | Tensor) -> Tensor:
+        """The least cosine between the centre here and the one there, ``(N,)``."""
+        radius = self.radius(epsilon)
+        return 1.0 - radius if self.terms.published else radius.deg2rad().cos()
+
+    def angle(self, epsilon: float | Tensor) -> Tensor:
+        """The largest angle between the centre here and the one there, in degrees, ``(N,)``."""
+        if not self.terms.published:
+            return self.radius(epsilon)
+        return self.cosine(epsilon).arccos().rad2deg()
+
+    def curve(self, question: str, epsilons: Sequence[float] | Tensor) -> Tensor:
+        """``"cosine"`` or ``"angle"`` at many sizes, ``(N, len(epsilons))``."""
+        check_choice("question", question, ("cosine", "angle"))
+        ask = self.cosine if question == "cosine" else self.angle
+        return torch.stack([ask(float(epsilon)) for epsilon in epsilons], dim=1)
+
+    def statement(self, epsilon: float) -> str:
         """What holds, for which perturbations, with what probability, in plain English."""
         unit = " in 1 - cos" if self.terms.published else " degrees"
         lines = [
             f"Center smoothing, {self.terms.total_samples} samples an example, "
             f"{self.noise.law.name} noise. For any one perturbation of {self.noise.norm} at most "
-            f"{self.epsilon:g} that does not depend on the noise drawn, with probability at least "
+            f"{epsilon!r} that does not depend on the noise drawn, with probability at least "
             f"{100 * (1 - self.terms.alpha):g} % over the draws at both inputs, the centre found "
             "by the same procedure at the perturbed input, unless it abstains there, lies within "
             "the stated distance of the centre found here:"
         ]
         for index, (radius, abstained) in enumerate(
-            zip(self.radius.tolist(), self.abstained.tolist(), strict=True)
+            zip(self.radius(epsilon).tolist(), self.abstained.tolist(), strict=True)
         ):
             says = "abstained" if abstained else f"{radius:.4g}{unit}"
             lines.append(f"  example {index}: {says}.")
@@ -86,7 +121,6 @@ def center_smoothing(
     inputs: Tensor | tuple[Tensor, ...],
     target: Any = None,
     *,
-    epsilon: float,
     stdevs: Any = None,
     radius: Any = None,
     nt_samples: int = 2000,
@@ -136,9 +170,9 @@ def center_smoothing(
         >>> from captum_robust.attr import GaussianSmoothing
         >>> found = center_smoothing(
         ...     GaussianSmoothing(Saliency(model)), torch.zeros(2, 4), target=0, seed=0,
-        ...     stdevs=0.1, epsilon=0.02, nt_samples=200, certify_samples=200, slack=0.2,
+        ...     stdevs=0.1, nt_samples=200, certify_samples=200, slack=0.2,
         ... )
-        >>> found.attributions.shape, bool((found.radius < 90).all())
+        >>> found.attributions.shape, bool((found.angle(0.02) < 90).all())
         (torch.Size([2, 4]), True)
     """
     # Imported here, for the attributions import the certificates.
@@ -167,17 +201,15 @@ def center_smoothing(
         arguments=attribute_kwargs | ({} if target is None else {"target": target}),
     )
     shift = Shift.of_level(smoothed.noise, plan.level)
-    mass = smoothed.noise.upper(0.5 + slack, shift.of_epsilon(epsilon), shift.dimension)
     search = _Search(terms)
     for drawn in smoothed._passes(plan, show_progress=show_progress):
         search.add(drawn)
-    found, abstained = search.result(mass)
+    distances, abstained = search.result()
     centers = unflatten(search.centers, search.shapes)
     return CenterCertificate(
         attributions=centers if search.is_tuple else centers[0],
-        radius=torch.from_numpy(found),
+        distances=torch.from_numpy(distances),
         abstained=torch.tensor(abstained),
-        epsilon=float(epsilon),
         noise=shift,
         terms=terms,
     )
@@ -239,23 +271,14 @@ class _Search:
         self._directions = self._directions[rows, best].unsqueeze(1)
         self._candidates = self._candidates[:, :0]
 
-    def result(self, mass: np.ndarray) -> tuple[np.ndarray, list[bool]]:
-        """Radii, in degrees or 1 - cos, and whether each example abstained."""
-        published = self._terms.published
-        most, unit = (2.0, 1.0) if published else (180.0, math.degrees(1.0))
+    def result(self) -> tuple[np.ndarray, list[bool]]:
+        """Distances of the last set to the centres, and whether each example abstained."""
         share, far = (np.concatenate(part, axis=2)[:, 0] for part in self._distances[1:])
         abstained = [
             center_abstains(row, ball, self._terms)
             for row, (_, ball) in zip(share, self._balls, strict=True)
         ]
-        radii = [
-            float(center_radius(row + _ROUNDING, part, self._terms, 2.0 if published else 1.0))
-            for row, part in zip(far, mass, strict=True)
-        ]
-        radii = [
-            most if out else min(most, unit * r) for r, out in zip(radii, abstained, strict=True)
-        ]
-        return np.array(radii), abstained
+        return far, abstained
 
 
 def _directions(maps: Tensor) -> Tensor:

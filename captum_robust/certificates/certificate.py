@@ -60,14 +60,17 @@ class Certificate(FeatureAnswers, MapAnswers):
 
     @property
     def kind(self) -> str:
-        """``"certified"``, ``"pointwise"`` or ``"as-published"``.
+        """``"certified"``, ``"pointwise"``, ``"estimate"`` or ``"as-published"``.
 
         Certified statements hold for all perturbations at once. Where the second map is drawn anew,
         that draw differs between perturbed inputs, so the statement is about each by itself:
-        pointwise. Printed formulas are as published.
+        pointwise. With ``confidence="exact"`` the samples are taken for the law itself: an
+        estimate. Printed formulas are as published.
         """
         if self.terms.published:
             return "as-published"
+        if self.terms.confidence == "exact":
+            return "estimate"
         return "pointwise" if self.claim == "redrawn" else "certified"
 
     @property

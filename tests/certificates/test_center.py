@@ -191,7 +191,7 @@ def test_angle_is_a_metric_with_the_zero_map_at_a_right_angle():
 def test_agrees_with_a_slow_reference(net, batch, published):
     smooth = GaussianSmoothing(Saliency(net))
     found = center_smoothing(
-        smooth, INPUTS, target=1, stdevs=0.3, epsilon=0.1, seed=3, published=published,
+        smooth, INPUTS, target=1, stdevs=0.3, seed=3, published=published,
         nt_samples_batch_size=batch, **SMALL,
     )  # fmt: skip
     terms = found.terms
@@ -217,46 +217,46 @@ def test_agrees_with_a_slow_reference(net, batch, published):
         limit = float(center_radius(far, mass, terms, 2.0 if published else 1.0))
         if not found.abstained[example]:
             expected = min(limit, 2.0 if published else 180.0)
-            assert found.radius[example] == pytest.approx(expected, abs=1e-4)
+            assert found.radius(0.1)[example] == pytest.approx(expected, abs=1e-4)
 
 
 def test_holds_against_a_perturbation_with_fresh_draws(net):
     smooth, direction = GaussianSmoothing(Saliency(net)), torch.tensor([1.0, -1, 1, -1, 1, -1])
     delta = 0.05 * direction.double() / direction.norm()
-    settings = {"target": 0, "stdevs": 0.2, "epsilon": 0.05, **SMALL}
+    settings = {"target": 0, "stdevs": 0.2, **SMALL}
     here = center_smoothing(smooth, INPUTS, seed=0, **settings)
     there = center_smoothing(smooth, INPUTS + delta, seed=1, **settings)
     cosine = torch.cosine_similarity(here.attributions, there.attributions)
     answered = ~(here.abstained | there.abstained)
     assert answered.any()
-    assert (cosine >= here.cosine - 1e-9)[answered].all()
+    assert (cosine >= here.cosine(0.05) - 1e-9)[answered].all()
 
 
 def test_radius_grows_with_epsilon_and_is_void_in_the_end(net):
     smooth = GaussianSmoothing(Saliency(net))
-    radii = [
-        center_smoothing(
-            smooth, INPUTS, target=0, stdevs=0.2, epsilon=epsilon, seed=0, **SMALL
-        ).radius
-        for epsilon in (0.0, 0.1, 0.2, 2.0)
-    ]
-    assert (torch.stack(radii).diff(dim=0) >= 0).all()
-    assert (radii[-1] == 180).all()
+    found = center_smoothing(smooth, INPUTS, target=0, stdevs=0.2, seed=0, **SMALL)
+    sizes = [0.0, 0.1, 0.2, 2.0]
+    angles = found.curve("angle", sizes)
+    assert angles.shape == (len(INPUTS), 4)
+    assert (angles.diff(dim=1) >= 0).all()
+    assert (angles[:, -1] == 180).all()
+    assert torch.equal(angles[:, 1], found.angle(0.1))
+    torch.testing.assert_close(found.curve("cosine", sizes), angles.deg2rad().cos())
 
 
 def test_ball_noise_moves_the_mass_by_total_variation(net):
     smooth = UniformSmoothing(Saliency(net))
-    found = center_smoothing(smooth, INPUTS, target=0, radius=0.5, epsilon=0.02, seed=0, **SMALL)
-    assert (found.radius < 180).all() or found.abstained.any()
+    found = center_smoothing(smooth, INPUTS, target=0, radius=0.5, seed=0, **SMALL)
+    assert (found.radius(0.02) < 180).all() or found.abstained.any()
     assert found.noise.norm == "l2 norm"
-    assert "ball" in found.statement()
+    assert "ball" in found.statement(0.02)
 
 
 def test_statement_says_what_is_not_claimed(net):
     found = center_smoothing(
-        GaussianSmoothing(Saliency(net)), INPUTS, target=0, stdevs=0.2, epsilon=0.1, **SMALL
+        GaussianSmoothing(Saliency(net)), INPUTS, target=0, stdevs=0.2, **SMALL
     )
-    text = found.statement()
+    text = found.statement(0.1)
     assert found.kind == "pointwise"
     assert "any one perturbation" in text and "80 %" in text and "abstains" in text
     assert "not about the mean map, nor about all perturbations at once" in text
@@ -269,7 +269,7 @@ def test_sparse_maps_with_ties_and_tuples(net):
 
     smooth = SparsifiedSmoothGrad(Saliency(Two()), keep=2)
     parts = (INPUTS[:, :2], INPUTS[:, 2:])
-    found = center_smoothing(smooth, parts, target=0, stdevs=0.1, epsilon=0.01, seed=0, **SMALL)
+    found = center_smoothing(smooth, parts, target=0, stdevs=0.1, seed=0, **SMALL)
     assert [part.shape for part in found.attributions] == [(2, 2), (2, 4)]
     assert (torch.cat(found.attributions, dim=1).sum(1) == 2).all()
 
@@ -277,13 +277,11 @@ def test_sparse_maps_with_ties_and_tuples(net):
 def test_refuses_and_warns(net):
     smooth = GaussianSmoothing(Saliency(net))
     with pytest.raises(ValueError, match="exactly one of `stdevs` and `radius`"):
-        center_smoothing(smooth, INPUTS, target=0, epsilon=0.1)
+        center_smoothing(smooth, INPUTS, target=0)
     with pytest.raises(ValueError, match="`epsilon` must be finite"):
-        center_smoothing(smooth, INPUTS, target=0, stdevs=0.1, epsilon=-0.1, **SMALL)
+        center_smoothing(smooth, INPUTS, target=0, stdevs=0.1, **SMALL).angle(-0.1)
     with pytest.warns(PublishedFormulaWarning, match="not tight"):
-        center_smoothing(smooth, INPUTS, 0, stdevs=0.1, epsilon=0.1, published=True, **SMALL)
+        center_smoothing(smooth, INPUTS, 0, stdevs=0.1, published=True, **SMALL)
     dropout = nn.Sequential(net, nn.Dropout()).train()
     with pytest.raises(RuntimeError, match="evaluation mode"):
-        center_smoothing(
-            GaussianSmoothing(Saliency(dropout)), INPUTS, 0, stdevs=0.1, epsilon=0.1, **SMALL
-        )
+        center_smoothing(GaussianSmoothing(Saliency(dropout)), INPUTS, 0, stdevs=0.1, **SMALL)

@@ -73,7 +73,7 @@ def test_batchnorm_without_running_statistics(certify):
         ({"alpha": 1.0}, ValueError, r"`alpha` must be in \(0, 1\), got 1.0"),
         ({"alpha": math.nan}, ValueError, r"`alpha` must be in"),
         ({"alpha": True}, TypeError, r"`alpha` must be a number, got bool"),
-        ({"confidence": "exact"}, ValueError, r"`confidence` must be one of"),
+        ({"confidence": "student"}, ValueError, r"`confidence` must be one of"),
         ({"claim": "mine"}, ValueError, r"`claim` must be one of 'reported', 'population'"),
         ({"questions": ("colour",)}, ValueError, r"`questions` must be one of"),
         ({"questions": ()}, ValueError, r"`questions` must name at least one"),

@@ -15,6 +15,7 @@ from captum_robust.attr.lrp import (
     DifferentiableGuidedBackprop,
     LRPEpsilonPlus,
     LRPZPlus,
+    RuleAttribution,
 )
 from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.attr.transforms import (
@@ -45,6 +46,7 @@ __all__ = [
     "Rank",
     "Relax",
     "RelaxedSparsifiedSmoothGrad",
+    "RuleAttribution",
     "ScaleToMax",
     "ScaledSmoothGrad",
     "SmoothedAttribution",

@@ -38,6 +38,14 @@ class RuleAttribution(GradientAttribution):
     Raises:
         ImportError: if zennit is missing.
         TypeError: if ``model`` is not a module.
+
+    Example:
+        >>> class PlainGradient(RuleAttribution):
+        ...     def composite(self):
+        ...         from zennit.composites import LayerMapComposite
+        ...         return LayerMapComposite([])  # no rule at all
+        >>> PlainGradient(torch.nn.Linear(2, 1, bias=False)).attribute(torch.ones(1, 2)).shape
+        torch.Size([1, 2])
     """
 
     gradient_func: Callable[..., Any]

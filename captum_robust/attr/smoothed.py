@@ -210,9 +210,10 @@ class SmoothedAttribution(NoiseTunnel):
                 computed here with one of as many fresh samples at the perturbed input.
             route: ``"best"`` takes every admissible route, alpha shared among the events they rest
                 on; ``"elementwise"``, ``"l2"`` or, to compare with, ``"lecuyer"`` (Lecuyer et al.,
-                2019) and ``"renyi"`` (Liu et al., 2022, over ``UnitSum()``) for overlaps;
-                ``"bounded"`` or ``"hcr"`` for cosines, angles and deviations. Center smoothing has
-                samples of its own: :func:`~captum_robust.certificates.center_smoothing`.
+                2019) and ``"renyi"`` (Liu et al., 2022, over ``UnitSum()``, with kl bounds) for
+                overlaps; ``"bounded"`` or ``"hcr"`` for cosines, angles and deviations. Center
+                smoothing has samples of its own:
+                :func:`~captum_robust.certificates.center_smoothing`.
             published: the printed formulas, valid or not, to reproduce a paper; warns.
             norm_bound: a proven bound on the l2 norm of every transformed map.
             questions: questions that shall hold jointly; ``alpha`` is split among the events they

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captum_robust.certificates import confidence, pixels, ranks
+from captum_robust.certificates._norm import NORM_SLACK
 from captum_robust.certificates._terms import Terms
 from captum_robust.certificates.lecuyer import LecuyerGaussianNoise
 from captum_robust.certificates.overlap import (
@@ -111,7 +112,7 @@ def elementwise_evidence(
         law = LecuyerGaussianNoise()
     redrawn = certificate.claim == "redrawn"
     alpha = alpha / 2 if redrawn else alpha
-    slack = 0.0 if known.binary else 1e-6 * (known.high - known.low)  # what rounding can add
+    slack = 0.0 if known.binary else NORM_SLACK * (known.high - known.low)  # what rounding can add
     low, width = known.low - slack, known.high - known.low + 2 * slack
     fresh = 0.0
     if redrawn:

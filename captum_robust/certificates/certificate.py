@@ -153,6 +153,8 @@ class Certificate(FeatureAnswers, MapAnswers):
             return ["hcr" if one else "bounded" for one in by_hcr]
         if k is None:
             raise ValueError("`k` must be given for the overlap.")
+        if self.terms.route in ("lecuyer", "renyi"):
+            return [self.terms.route] * len(shifts)
         each = zip(self._overlaps(k), shifts, strict=True)
         return [evidence.winner(shift) for evidence, shift in each]
 

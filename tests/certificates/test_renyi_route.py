@@ -78,3 +78,13 @@ def test_what_it_refuses() -> None:
     unit = GaussianSmoothing(Fixed([1.0, 2.0]), transform=UnitSum())
     with pytest.raises(ValueError, match="'redrawn'"):
         unit.certify(x, claim="redrawn", **terms).overlap(0.0, k=1)
+
+
+def test_the_statement_names_the_comparator() -> None:
+    smooth = GaussianSmoothing(Fixed([9.0, 1.0]), transform=UnitSum())
+    for route in ("renyi", "lecuyer"):
+        certificate = smooth.certify(
+            torch.zeros(1, 2), stdevs=1.0, nt_samples=2000, seed=0, route=route
+        )
+        assert certificate.winning_routes("overlap", 0.01, k=1) == [route]
+        assert f"({route} route)" in certificate.statement(0.01, k=1)

@@ -88,8 +88,8 @@ class EvidenceCollector:
         if self._pairs is not None:
             self._pairs.add(samples)
         if self._regions is not None:
-            inside = (samples * self._regions.unsqueeze(1)).sum(2, dtype=torch.float64)
-            self._shares.append(inside.cpu())
+            inside = (samples * self._regions.unsqueeze(1)).sum(2)  # of the regions' wide dtype
+            self._shares.append(inside.cpu().double())
         self.samples += samples.shape[1]
 
     def _begin(self, maps: Maps, before: MapRange, is_tuple: bool) -> None:

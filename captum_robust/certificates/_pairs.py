@@ -90,7 +90,8 @@ class PairMoments:
         first, second = rows[:, 0 : 2 * pairs : 2], rows[:, 1 : 2 * pairs : 2]
         gaps = (first - second).cpu().numpy()
         self._traces += np.square(gaps, dtype=np.float64).sum((1, 2)) / 2.0
-        self._inners += (first * second).sum((1, 2), dtype=torch.float64).cpu().numpy()
+        wide = torch.float32 if rows.device.type == "mps" else torch.float64
+        self._inners += (first * second).sum((1, 2), dtype=wide).cpu().numpy()
         self._keep(gaps[:, : max(self.eig_pairs - self._seen, 0)])
         self._seen += pairs
 

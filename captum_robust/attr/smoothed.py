@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from captum.attr import Attribution, NoiseTunnel
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from captum_robust._captum import (
@@ -22,6 +22,7 @@ from captum_robust._captum import (
 from captum_robust._checks import check_choice, check_inputs
 from captum_robust._features import feature_shapes
 from captum_robust.attr._evidence import EvidenceCollector
+from captum_robust.attr._layer import explained_at, name_of
 from captum_robust.attr._moments import MapMoments
 from captum_robust.attr._sampling import Clamp, SamplingPlan
 from captum_robust.attr._trust import (
@@ -92,6 +93,7 @@ class SmoothedAttribution(NoiseTunnel):
         draw_baseline_from_distrib: bool = False,
         *,
         radius: Levels | None = None,
+        layer: nn.Module | None = None,
         clamp: Clamp | None = None,
         seed: int | None = None,
         example_ids: Sequence[int] | None = None,
@@ -115,6 +117,10 @@ class SmoothedAttribution(NoiseTunnel):
                 of these, one an input. Default 1.0.
             draw_baseline_from_distrib: draws a row of ``baselines`` for every noisy copy.
             radius: the ball's or box's radius in place of ``stdevs``.
+            layer: a module of the net, called once: noise is put on its output and the map is of
+                its output, all else as it is for these inputs. Then ``inputs`` may hold token
+                numbers, and noise levels, ``clamp`` and ``baselines`` are in units of the layer's
+                output (``captum.attr.LayerActivation`` gives that of a baseline).
             clamp: ``(low, high)`` put on the noisy inputs; part of the explained function.
             seed: fixes the noise of sample i of example j as a function of (seed, i, j) alone;
                 torch's global generator decides where ``None``.
@@ -135,28 +141,36 @@ class SmoothedAttribution(NoiseTunnel):
             RuntimeError: if an attribution is not finite; says which sample and example.
         """
         check_choice("nt_type", nt_type, SUPPORTED_NOISE_TUNNEL_TYPES)
-        plan = self._plan(
-            inputs,
-            stdevs=stdevs,
-            radius=radius,
-            samples=nt_samples,
-            batch=nt_samples_batch_size,
-            seed=seed,
-            example_ids=example_ids,
-            clamp=clamp,
-            arguments=kwargs,
-            draw_baseline=draw_baseline_from_distrib,
+        graph = create_graph or self._graph
+        with explained_at(self.attribution_method, layer, inputs, kwargs, graph) as (point, given):
+            plan = self._plan(
+                point,
+                stdevs=stdevs,
+                radius=radius,
+                samples=nt_samples,
+                batch=nt_samples_batch_size,
+                seed=seed,
+                example_ids=example_ids,
+                clamp=clamp,
+                arguments=given,
+                draw_baseline=draw_baseline_from_distrib,
+            )
+            with self.with_graph() if create_graph else nullcontext():
+                return self._averaged(plan, nt_type, show_progress)
+
+    def _averaged(self, plan: SamplingPlan, nt_type: str, show_progress: bool) -> Any:
+        """The moment of all samples, with the base method's deltas where they were asked for."""
+        with_delta = self.is_delta_supported and bool(
+            plan.arguments.get("return_convergence_delta")
         )
-        with_delta = self.is_delta_supported and bool(kwargs.get("return_convergence_delta"))
         moments = MapMoments(nt_type)
         deltas: list[Tensor] = []
-        with self.with_graph() if create_graph else nullcontext():
-            for drawn in self._passes(plan, with_delta, show_progress):
-                moments.add(drawn.maps)
-                deltas += drawn.deltas
-            maps = tuple(
-                value.to(dtype) for value, dtype in zip(moments.values, drawn.dtypes, strict=True)
-            )
+        for drawn in self._passes(plan, with_delta, show_progress):
+            moments.add(drawn.maps)
+            deltas += drawn.deltas
+        maps = tuple(
+            value.to(dtype) for value, dtype in zip(moments.values, drawn.dtypes, strict=True)
+        )
         output = _format_output(drawn.is_tuple, maps)
         return (output, torch.cat(deltas, dim=1).flatten()) if with_delta else output
 
@@ -181,6 +195,7 @@ class SmoothedAttribution(NoiseTunnel):
         eig_pairs: int | None = None,
         memory_limit: int = 2**30,
         nt_samples_batch_size: int | None = None,
+        layer: nn.Module | None = None,
         clamp: Clamp | None = None,
         seed: int | None = None,
         example_ids: Sequence[int] | None = None,
@@ -226,6 +241,7 @@ class SmoothedAttribution(NoiseTunnel):
             max_samples: the budget of ``until``.
             eig_pairs: cap on the pairs of samples whose spectrum is taken.
             memory_limit: bytes of pair differences kept in memory; beyond it in a temporary file.
+            layer: see :meth:`attribute`; perturbations are then those of the layer's output.
             nt_samples_batch_size, clamp, seed, example_ids, show_progress: see :meth:`attribute`.
             **attribute_kwargs: passed on to the base method.
 
@@ -265,26 +281,29 @@ class SmoothedAttribution(NoiseTunnel):
             questions=questions,
             offered=self.certificate_questions,
             method=repr(self),
+            layer=None if layer is None else name_of(layer, self),
             looks=len(goal.looks) if goal else 1,
         )
-        plan = self._plan(
-            inputs,
-            stdevs=stdevs,
-            radius=radius,
-            samples=nt_samples if goal is None else goal.looks[-1],
-            stops=goal.looks if goal else (),
-            batch=nt_samples_batch_size,
-            seed=seed,
-            example_ids=example_ids,
-            clamp=clamp,
-            arguments=attribute_kwargs | ({} if target is None else {"target": target}),
-        )
-        shift = Shift.of_level(self.noise, plan.level)
-        if goal:
-            shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
-        collector = EvidenceCollector(plan, terms, norm_bound, masks, eig_pairs, memory_limit)
-        with collector as evidence:
-            return self._collected(evidence, plan, shift, target, goal, show_progress)
+        arguments = attribute_kwargs | ({} if target is None else {"target": target})
+        with explained_at(self.attribution_method, layer, inputs, arguments) as (point, given):
+            plan = self._plan(
+                point,
+                stdevs=stdevs,
+                radius=radius,
+                samples=nt_samples if goal is None else goal.looks[-1],
+                stops=goal.looks if goal else (),
+                batch=nt_samples_batch_size,
+                seed=seed,
+                example_ids=example_ids,
+                clamp=clamp,
+                arguments=given,
+            )
+            shift = Shift.of_level(self.noise, plan.level)
+            if goal:
+                shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
+            collector = EvidenceCollector(plan, terms, norm_bound, masks, eig_pairs, memory_limit)
+            with collector as evidence:
+                return self._collected(evidence, plan, shift, target, goal, show_progress)
 
     def _collected(
         self,

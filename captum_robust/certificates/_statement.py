@@ -67,9 +67,11 @@ def describe_noise(certificate: Certificate) -> str:
 def _probability(certificate: Certificate, epsilon: float) -> str:
     first, second = _MAPS[certificate.claim]
     shift = certificate.shift
-    each = "every perturbation"
+    layer = certificate.terms.layer
+    where = "" if layer is None else f" of the output of {layer}"
+    each = f"every perturbation{where}"
     if certificate.kind == "pointwise":
-        each = "each perturbation by itself, chosen without the fresh samples,"
+        each = f"each perturbation{where} by itself, chosen without the fresh samples,"
     size = f"{each} whose {shift.norm} is at most {float(epsilon)!r}"
     if shift.weighted:
         least = epsilon * float(shift.smallest.min())

@@ -39,6 +39,7 @@ class Terms:
         route: how a question may be answered.
         published: whether printed formulas are used.
         looks: how often the samples may be looked at; alpha is shared among the looks.
+        layer: the name of the module whose output is perturbed; the input where None.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Terms:
     route: str
     published: bool
     looks: int = 1
+    layer: str | None = None
 
     @classmethod
     def checked(
@@ -64,6 +66,7 @@ class Terms:
         route: str,
         published: bool,
         looks: int = 1,
+        layer: str | None = None,
     ) -> Terms:
         """Terms, or an error that names the argument, its rule and what came."""
         if not offered:
@@ -97,7 +100,18 @@ class Terms:
                 stacklevel=3,
             )
         joint = None if questions is None else tuple(questions)
-        return cls(method, tuple(offered), joint, alpha, confidence, claim, route, published, looks)
+        return cls(
+            method=method,
+            offered=tuple(offered),
+            questions=joint,
+            alpha=alpha,
+            confidence=confidence,
+            claim=claim,
+            route=route,
+            published=published,
+            looks=looks,
+            layer=layer,
+        )
 
     @property
     def collects_pairs(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import blas
 from torch import Tensor
 
 from captum_robust.certificates.covariance import sample_top_eigenvalue
 
 Array = NDArray[np.float64]
 
-_BLOCK: Final = 2**22  # elements taken to float64 at a time
+_WIDTH: Final = 1024  # features whose products are added before they join the sum in float64
+_FEW: Final = 1024  # pairs up to which those products are float64 too
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,21 +134,32 @@ class PairMoments:
         )
 
     def _eigenvalue(self, example: int, kept: int) -> float:
-        """Rounded up by what float32 differences can hide."""
+        """Rounded up by what float32 differences and their products can hide."""
         if self._sums is not None:
-            matrix = self._sums[example]
+            matrix, hidden = self._sums[example], 0.0
         elif self._store is not None:
-            matrix = _gram(self._store[example, :kept])
+            matrix, hidden = _gram(self._store[example, :kept])
         else:
             raise RuntimeError("no samples were added.")
-        return sample_top_eigenvalue(matrix, kept) * (1.0 + 1e-6)
+        return sample_top_eigenvalue(matrix, kept) * (1.0 + 1e-6) + hidden / (2.0 * kept)
 
 
-def _gram(rows: NDArray[np.float32]) -> Array:
-    """Inner products of rows in float64, a block of features at a time."""
-    gram = np.zeros((len(rows), len(rows)))
-    width = max(1, _BLOCK // len(rows))
-    for start in range(0, rows.shape[1], width):
-        block = rows[:, start : start + width].astype(np.float64)
-        gram += block @ block.T
-    return gram
+def _gram(rows: NDArray[np.float32]) -> tuple[Array, float]:
+    r"""Inner products of rows, and what rounding can hide of their top eigenvalue.
+
+    Of many rows, products of w features are summed in float32, which takes half the time, and only
+    these sums in float64. In any order of summation an entry is off by at most
+    :math:`\gamma_w |x|\cdot|y|, \gamma_w = wu/(1-wu)` (Higham, 2002, section 3.1), so the matrix by
+    at most :math:`\gamma_w \| |D| |D|^T \| \le \gamma_w \operatorname{tr} DD^T`.
+    """
+    few = len(rows) <= _FEW
+    product, unit = (blas.dsyrk, 2.0**-53) if few else (blas.ssyrk, 2.0**-24)
+    # Scaled by a power of two, so that no square is lost.
+    _, exponent = math.frexp(max(float(rows.max()), -float(rows.min())))
+    gram = np.zeros((len(rows), len(rows)), order="F")
+    for start in range(0, rows.shape[1], _WIDTH):
+        block = np.ldexp(rows[:, start : start + _WIDTH], -exponent)
+        gram += product(1.0, block.T, trans=1)  # the upper triangle
+    gram *= 4.0**exponent
+    gram += np.triu(gram, 1).T
+    return gram, _WIDTH * unit * (1.0 + 1e-3) * float(np.trace(gram))

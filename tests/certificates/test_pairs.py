@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from captum_robust.attr import SmoothedAttribution, UnitNorm
+from captum_robust.certificates import _pairs
 from captum_robust.certificates._pairs import PairMoments
 from captum_robust.certificates.covariance import sample_top_eigenvalue
 
@@ -188,3 +189,17 @@ def field():
             return self.forward_func(inputs)
 
     return Field
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-25, 1e25])
+def test_products_in_float32_hide_no_more_than_is_added(monkeypatch, scale):
+    """The allowance covers the rounding, at any scale, and is small beside the trace."""
+    monkeypatch.setattr(_pairs, "_FEW", 0)
+    rng = np.random.default_rng(0)
+    # A common direction of large numbers, so that rounding has something to hide.
+    rows = (rng.standard_normal((40, 5000)) + 30.0).astype(np.float32) * np.float32(scale)
+    gram, hidden = _pairs._gram(rows)
+    exact = rows.astype(np.float64) @ rows.astype(np.float64).T
+    error = np.linalg.eigvalsh(exact)[-1] - np.linalg.eigvalsh(gram)[-1]
+    assert abs(error) <= hidden
+    assert 0 < hidden <= 1e-4 * np.trace(exact)

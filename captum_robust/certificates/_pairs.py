@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 _WIDTH: Final = 1024  # features whose products are added before they join the sum in float64
 _FEW: Final = 1024  # pairs up to which those products are float64 too
+_UP: Final = 1.0 + 1e-6  # differences are float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,9 @@ class PairEvidence:
         traces: averages of :math:`\|G-G'\|^2/2`, ``(N,)``.
         inners: averages of :math:`G\cdot G'`, ``(N,)``.
         eigenvalues: top eigenvalue of the average of :math:`(G-G')(G-G')^T/2`, ``(N,)``.
+        fourths: top eigenvalue of the pairs' matrix of squared inner products, see
+            :func:`~captum_robust.certificates.covariance.second_moment_upper`, ``(N,)``; None where
+            there are no more features than pairs in the eigenvalue.
     """
 
     pairs: int
@@ -40,6 +44,7 @@ class PairEvidence:
     traces: Array
     inners: Array
     eigenvalues: Array
+    fourths: Array | None = None
 
 
 class PairMoments:
@@ -123,34 +128,37 @@ class PairMoments:
         if not self._seen:
             raise RuntimeError("no samples were added.")
         kept = min(self._seen, self.eig_pairs)
+        tops = np.array([self._tops(example, kept) for example in range(self._examples)])
         return PairEvidence(
             pairs=self._seen,
             eig_pairs=kept,
             traces=self._traces / self._seen,
             inners=self._inners / self._seen,
-            eigenvalues=np.array(
-                [self._eigenvalue(example, kept) for example in range(self._examples)]
-            ),
+            eigenvalues=tops[:, 0],
+            fourths=None if self._sums is not None else tops[:, 1],
         )
 
-    def _eigenvalue(self, example: int, kept: int) -> float:
-        """Rounded up by what float32 differences and their products can hide."""
+    def _tops(self, example: int, kept: int) -> tuple[float, float]:
+        """Second and fourth moment, rounded up by what float32 differences can hide."""
         if self._sums is not None:
-            matrix, hidden = self._sums[example], 0.0
-        elif self._store is not None:
-            matrix, hidden = _gram(self._store[example, :kept])
-        else:
+            return sample_top_eigenvalue(self._sums[example], kept) * _UP, math.nan
+        if self._store is None:
             raise RuntimeError("no samples were added.")
-        return sample_top_eigenvalue(matrix, kept) * (1.0 + 1e-6) + hidden / (2.0 * kept)
+        gram, unit = _gram(self._store[example, :kept])
+        # An entry is off by at most unit * |x| |y|, so a matrix of them by their sum of squares.
+        sizes = np.diag(gram).copy()
+        top = sample_top_eigenvalue(gram, kept) + unit * sizes.sum() / (2.0 * kept)
+        np.square(gram, out=gram)
+        hidden = 3.0 * unit * np.square(sizes).sum() / (4.0 * kept)
+        return top * _UP, sample_top_eigenvalue(gram, kept) / 2.0 * _UP + hidden
 
 
 def _gram(rows: NDArray[np.float32]) -> tuple[Array, float]:
-    r"""Inner products of rows, and what rounding can hide of their top eigenvalue.
+    r"""Inner products of rows, and by what share of :math:`|x||y|` rounding can change them.
 
     Of many rows, products of w features are summed in float32, which takes half the time, and only
     these sums in float64. In any order of summation an entry is off by at most
-    :math:`\gamma_w |x|\cdot|y|, \gamma_w = wu/(1-wu)` (Higham, 2002, section 3.1), so the matrix by
-    at most :math:`\gamma_w \| |D| |D|^T \| \le \gamma_w \operatorname{tr} DD^T`.
+    :math:`\gamma_w |x|\cdot|y|, \gamma_w = wu/(1-wu)` (Higham, 2002, section 3.1).
     """
     few = len(rows) <= _FEW
     product, unit = (blas.dsyrk, 2.0**-53) if few else (blas.ssyrk, 2.0**-24)
@@ -162,4 +170,4 @@ def _gram(rows: NDArray[np.float32]) -> tuple[Array, float]:
         gram += product(1.0, block.T, trans=1)  # the upper triangle
     gram *= 4.0**exponent
     gram += np.triu(gram, 1).T
-    return gram, _WIDTH * unit * (1.0 + 1e-3) * float(np.trace(gram))
+    return gram, _WIDTH * unit * (1.0 + 1e-3)

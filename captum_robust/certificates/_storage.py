@@ -112,7 +112,8 @@ def _pairs(saved: dict[str, Any] | None) -> PairEvidence | None:
     """Pair evidence out of its JSON types."""
     if saved is None:
         return None
-    arrays = {name: np.array(saved[name]) for name in ("traces", "inners", "eigenvalues")}
+    names = ("traces", "inners", "eigenvalues", "fourths")
+    arrays = {name: np.array(saved[name]) for name in names if saved.get(name) is not None}
     return PairEvidence(saved["pairs"], saved["eig_pairs"], **arrays)
 
 

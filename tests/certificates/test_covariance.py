@@ -19,6 +19,7 @@ from captum_robust.certificates.covariance import (
     top_eigenvalue_upper,
     trace_upper,
 )
+from captum_robust.certificates.pac_bayes import pac_bayes_radius
 
 
 def divergence(p, q):
@@ -85,13 +86,36 @@ def test_bousquet_radius_is_the_printed_formula(nonnegative):
     assert radius == pytest.approx(wanted, rel=1e-11) and radius >= wanted
 
 
-def test_monotone_in_everything():
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("samples", [50, 700, 8192])
+def test_pac_bayes_radius_is_the_smallest_of_its_family(samples, nonnegative):
+    """Against a grid of both parameters, the bound written out."""
+    trace, eigenvalue, alpha, norm = 0.8, 0.03, 0.02, 1.3
+    big = norm * (math.sqrt(2) if nonnegative else 2)
+    mu, beta = np.meshgrid(np.geomspace(1e-3, 30, 400), np.geomspace(1e-3, 1e4, 400))
+    largest = mu * big + mu**2 * big**2 / (2 * beta)
+    with np.errstate(over="ignore"):
+        excess = 2 * (np.exp(largest) - 1 - largest) / largest**2
+    whole = (
+        mu * trace / (2 * beta)
+        + excess * mu / 2 * (math.sqrt(eigenvalue) + mu * big * math.sqrt(trace) / (2 * beta)) ** 2
+        + (beta / 2 + math.log(1 / alpha)) / (samples * mu)
+    )
+    radius = pac_bayes_radius(trace, eigenvalue, samples, alpha, norm, nonnegative)
+    assert radius == pytest.approx(whole.min(), rel=2e-3)
+
+
+@pytest.mark.parametrize("radius_of", [bousquet_radius, pac_bayes_radius])
+def test_monotone_in_everything(radius_of):
     base = {"trace": 0.5, "eigenvalue": 0.05, "samples": 400, "alpha": 0.05, "norm": 1.0}
-    radius = bousquet_radius(**base)
+    radius = radius_of(**base)
     for wider in ({"trace": 0.6}, {"eigenvalue": 0.1}, {"alpha": 0.01}, {"norm": 1.1}):
-        assert bousquet_radius(**(base | wider)) > radius
-    assert bousquet_radius(**(base | {"samples": 800})) < radius
-    assert bousquet_radius(**base, nonnegative=True) < radius
+        assert radius_of(**(base | wider)) > radius
+    assert radius_of(**(base | {"samples": 800})) < radius
+    assert radius_of(**base, nonnegative=True) < radius
+
+
+def test_a_mean_bound_tightens_with_samples():
     sizes = [mean_upper(0.1, 1.0, samples, 0.05) for samples in (10, 100, 1000)]
     assert sizes == sorted(sizes, reverse=True) and sizes[-1] > 0.1
 

@@ -18,9 +18,11 @@ from captum_robust.certificates.covariance import (
     bousquet_radius,
     hcr_shift,
     mean_lower,
+    second_moment_upper,
     top_eigenvalue_upper,
     trace_upper,
 )
+from captum_robust.certificates.pac_bayes import pac_bayes_radius
 from captum_robust.noise import GaussianNoise
 
 ALPHA, REPETITIONS = 0.1, 400
@@ -199,7 +201,49 @@ def test_pairs_that_overlap_would_not_be_independent():
     assert covers(np.array(bounds) < 1.0)
 
 
-# -- Bousquet's radius ----------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("features", "heaviness", "nonnegative"), [(30, 0.9, False), (40, 0.3, True)]
+)
+def test_the_top_eigenvalue_by_its_fourth_moment(features, heaviness, nonnegative):
+    """More features than pairs, as for images: both moments from the pairs' Gram matrix."""
+    _, eigenvalue, _ = covariance_of(features, heaviness, nonnegative)
+    rng, pairs = np.random.default_rng(7), 12
+    maps = heavy(rng, REPETITIONS, 2 * pairs, features, heaviness, nonnegative)
+    gaps = maps[:, 0::2] - maps[:, 1::2]
+    gram = gaps @ gaps.transpose(0, 2, 1) / 2
+    tops = np.linalg.eigvalsh(gram / pairs)[:, -1]
+    fourths = np.linalg.eigvalsh(gram**2 / pairs)[:, -1]
+    half = {"pairs": pairs, "alpha": ALPHA / 2, "norm": 1.0, "nonnegative": nonnegative}
+    moments = [second_moment_upper(fourth, **half) for fourth in fourths]
+    bounds = [
+        top_eigenvalue_upper(top, second_moment=moment, **half)
+        for top, moment in zip(tops, moments, strict=True)
+    ]
+    slack = 4 / math.sqrt(400_000)
+    assert covers(np.array(bounds) < eigenvalue - slack)
+
+
+def test_a_rare_large_direction_is_covered_by_its_fourth_moment():
+    """x = (w.D)^2/2 is 1 in one pair of fifty, else 0: the moment of few pairs says too little."""
+    rng, pairs, chance = np.random.default_rng(8), 60, 0.02
+    averages = (rng.random((4 * REPETITIONS, pairs)) < chance).mean(1)  # of x, and of its square
+
+    def bounds(moment_of):
+        half = {"pairs": pairs, "alpha": ALPHA / 2, "norm": 1.0, "nonnegative": True}
+        return np.array(
+            [
+                average + math.sqrt(2 * moment_of(average, **half) * math.log(2 / ALPHA) / pairs)
+                for average in averages
+            ]
+        )
+
+    assert covers(bounds(second_moment_upper) < chance)
+    assert not covers(bounds(lambda average, **_: average) < chance)
+
+
+# -- the radius of a mean -------------------------------------------------------------------
+
+RADII = (bousquet_radius, pac_bayes_radius)
 
 
 def sphere_errors(features, samples, repetitions=REPETITIONS):
@@ -211,30 +255,33 @@ def sphere_errors(features, samples, repetitions=REPETITIONS):
     return errors
 
 
+@pytest.mark.parametrize("radius_of", RADII)
 @pytest.mark.parametrize("features", [1, 2, 20, 400])
 @pytest.mark.parametrize("alpha", [ALPHA, 0.5, 0.9])
-def test_bousquet_radius_at_the_true_spread(features, alpha):
-    radius = bousquet_radius(1.0, 1.0 / features, 40, alpha, 1.0)
+def test_the_radius_at_the_true_spread(features, alpha, radius_of):
+    radius = radius_of(1.0, 1.0 / features, 40, alpha, 1.0)
     assert covers(sphere_errors(features, 40) > radius, alpha)
 
 
-def test_bousquet_radius_for_rare_large_maps():
+@pytest.mark.parametrize("radius_of", RADII)
+def test_the_radius_for_rare_large_maps(radius_of):
     # Zero but for a chance of 2 %: the Poisson regime, where the last term is needed.
     rng, samples, chance = np.random.default_rng(2), 60, 0.02
     for nonnegative in (False, True):
         rare = rng.random((4 * REPETITIONS, samples)) < chance
         errors = np.abs(rare.mean(1) - chance)
         spread = chance * (1 - chance)
-        radius = bousquet_radius(spread, spread, samples, 0.01, 1.0, nonnegative)
+        radius = radius_of(spread, spread, samples, 0.01, 1.0, nonnegative)
         assert covers(errors > radius, 0.01)
         normal = math.sqrt(spread / samples) * 2.33
         assert not covers(errors > normal, 0.01)
 
 
-def test_bousquet_radius_needs_its_terms():
+def test_the_radius_needs_its_terms():
     # Many dimensions: the error is e nearly surely. One dimension: it spreads beyond e.
-    whole = bousquet_radius(1.0, 1 / 400, 40, 0.9, 1.0)
-    assert not covers(sphere_errors(400, 40) > whole - 1 / math.sqrt(40), 0.9)
+    for radius_of in RADII:
+        whole = radius_of(1.0, 1 / 400, 40, 0.9, 1.0)
+        assert not covers(sphere_errors(400, 40) > whole - 1 / math.sqrt(40), 0.9)
     level = math.log(1 / ALPHA) / 40
     assert not covers(sphere_errors(1, 40, 1600) > 1 / math.sqrt(40) + 2 * level / 3)
 

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from captum.attr import Attribution, NoiseTunnel
+from captum.attr import Attribution
 from torch import Tensor, nn
 
 from captum_robust._captum import _format_additional_forward_args, _is_tuple
+from captum_robust.attr._forward import explaining, forward_of
 from captum_robust.attr._trust import model_modules
 
 Maps = tuple[Tensor, ...]
@@ -44,17 +45,14 @@ def explained_at(
     if layer is None:
         yield inputs, arguments
         return
-    method = _with_forward(attribution)
-    forward = method.forward_func
+    forward = forward_of(attribution, "layer")
     extra = _format_additional_forward_args(arguments.get("additional_forward_args")) or ()
     given = (*(inputs if isinstance(inputs, tuple) else (inputs,)), *extra)
     with torch.set_grad_enabled(graph):
         output = _output_of(forward, layer, given)
-    method.forward_func = _Head(forward, layer, 1 if isinstance(output, Tensor) else len(output))
-    try:
+    head = _Head(forward, layer, 1 if isinstance(output, Tensor) else len(output))
+    with explaining(attribution, head):
         yield output, arguments | {"additional_forward_args": given}
-    finally:
-        method.forward_func = forward
 
 
 def name_of(layer: nn.Module, attribution: Attribution) -> str:
@@ -80,19 +78,6 @@ class _Head:
             return self.forward(*inputs)
         finally:
             handle.remove()
-
-
-def _with_forward(attribution: Attribution) -> Any:
-    """The innermost method, if it calls its net through ``forward_func`` alone."""
-    while isinstance(attribution, NoiseTunnel):
-        attribution = attribution.attribution_method
-    if hasattr(attribution, "layer") or hasattr(attribution, "model"):
-        own = "attributes to a layer of its own" if hasattr(attribution, "layer") else "hooks nets"
-        raise TypeError(
-            f"`layer` needs a method that explains inputs by calling a function, such as Saliency "
-            f"or IntegratedGradients; {type(attribution).__name__} {own}."
-        )
-    return attribution
 
 
 def _output_of(forward: Callable[..., Any], layer: nn.Module, given: tuple[Any, ...]) -> Any:

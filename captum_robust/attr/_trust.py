@@ -26,6 +26,8 @@ from captum.attr import (
 )
 from torch import Tensor, nn
 
+from captum_robust.attr._forward import innermost
+
 _GRADIENT_SHAP: Final = (GradientShap, LayerGradientShap, NeuronGradientShap)
 _MANY_BASELINES: Final = (*_GRADIENT_SHAP, DeepLiftShap, NeuronDeepLiftShap)
 _RANDOM_METHODS: Final = (
@@ -82,9 +84,7 @@ def refuse_dependent_samples(attribution: Attribution) -> None:
     Raises:
         RuntimeError: naming what does so, and the remedy.
     """
-    inner = attribution
-    while isinstance(inner, NoiseTunnel):
-        inner = inner.attribution_method
+    inner = innermost(attribution)
     if isinstance(inner, FeaturePermutation):
         raise RuntimeError(
             f"{type(inner).__name__} mixes the examples of a batch, so nothing can be certified "

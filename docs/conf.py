@@ -20,7 +20,10 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinxcontrib.bibtex",
 ]
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"captum-robust {release}"
@@ -34,7 +37,7 @@ napoleon_numpy_docstring = False
 maximum_signature_line_length = 88
 
 # Pages without names of their own: the top level is described name by name, the audit is a command.
-NAMESPACES = ("attr", "certificates", "metrics", "noise", "robust")
+NAMESPACES = ("attr", "certificates", "losses", "metrics", "noise", "robust", "visualization")
 
 
 def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:

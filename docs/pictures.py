@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/certificates.rst from certificates of real digits.
+"""Draws the pictures of certificates and of what smoothing costs, from real digits.
 
     python docs/pictures.py
 
@@ -8,28 +8,36 @@ Needs the ``audit`` extra. Takes about a minute.
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from captum.attr import Saliency
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
+from captum_robust.__main__ import main as audit
 from captum_robust.attr import Abs, GaussianSmoothing, SparsifiedSmoothGrad, UnitNorm
 from captum_robust.audit.digits import digits_subject
 from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.subject import Subject
 from captum_robust.certificates import Certificate, center_smoothing
+from captum_robust.metrics import cosine_similarity
 
 FOLDER = Path(__file__).parent / "images"
 STDEV, SAMPLES, EPSILON = 0.25, 4096, 0.05
 GRID = torch.linspace(0.0, 0.3, 61)
 DIGIT = 2
+LEVELS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
 def main() -> None:
     """Draws every picture."""
+    report().save(FOLDER / "report.png")
     subject = digits_subject(AuditPlan(limit=4))
+    costs(digits_subject(AuditPlan(limit=60))).savefig(FOLDER / "smoothing-costs.png", dpi=150)
     saliency = Saliency(subject.model)
     sparse = SparsifiedSmoothGrad(saliency, keep=0.25)
     unit = GaussianSmoothing(saliency, transform=Abs() >> UnitNorm())
@@ -69,6 +77,59 @@ def main() -> None:
     found = center_smoothing(unit, subject.inputs, subject.targets, stdevs=STDEV, seed=0)
     print("center smoothing, degrees:", found.angle(EPSILON).tolist())
     print("angle, degrees:", angles["best (HCR)"].angle(EPSILON).tolist())
+
+
+def report() -> Image.Image:
+    """The figures of a report of the digits, as the page has them: maps above, curves below."""
+    with TemporaryDirectory() as folder:
+        audit(["audit", "--out", folder])
+        names = ("maps", "overlap", "cosine")
+        maps, *curves = [Image.open(next(Path(folder).rglob(f"{name}.png"))) for name in names]
+        width = maps.width // 2
+        halves = [curve.resize((width, curve.height * width // curve.width)) for curve in curves]
+        page = Image.new("RGB", (maps.width, maps.height + halves[0].height), "white")
+        page.paste(maps, (0, 0))
+        for place, half in enumerate(halves):
+            page.paste(half, (place * width, maps.height))
+    return page
+
+
+def costs(subject: Subject) -> Figure:
+    """What more noise certifies, and what it takes away."""
+    smooth = SparsifiedSmoothGrad(Saliency(subject.model), keep=0.2)
+    plain = Saliency(subject.model).attribute(subject.inputs, target=subject.targets)
+    lines: dict[str, list[float]] = {
+        f"certified overlap at {EPSILON:g}": [],
+        "accuracy on the noisy copies": [],
+        "cosine of smoothed and plain map": [],
+    }
+    for stdev in LEVELS:
+        certificate = smooth.certify(
+            subject.inputs, target=subject.targets, stdevs=stdev, nt_samples=1024, seed=0
+        )
+        mean = GaussianSmoothing(Saliency(subject.model)).attribute(
+            subject.inputs, target=subject.targets, stdevs=stdev, nt_samples=1024, seed=0
+        )
+        noise = torch.randn(64, *subject.inputs.shape, generator=torch.Generator().manual_seed(0))
+        noisy = (subject.inputs + stdev * noise).flatten(0, 1)
+        right = subject.model(noisy).argmax(1) == subject.targets.repeat(64)
+        found = (
+            certificate.overlap(EPSILON, k=0.2).median(),
+            right.double().mean(),
+            cosine_similarity(mean, plain).median(),
+        )
+        for values, value in zip(lines.values(), found, strict=True):
+            values.append(float(value))
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, values in lines.items():
+        axes.plot(LEVELS, values, marker="o", markersize=3, label=name)
+        print(name, [round(value, 2) for value in values])
+    axes.set(
+        xscale="log", xlabel="standard deviation of the noise, pixels in [0, 1]", ylim=(0, 1.02)
+    )
+    axes.legend(frameon=False, fontsize="small")
+    return figure
 
 
 def _row(count: int) -> tuple[Figure, list[Axes]]:

@@ -1,4 +1,4 @@
-"""docs/: every public name has an entry, every source cited stands in the references."""
+"""docs/: public names have entries, sources stand in the bibliography, examples and figures run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import argparse
 import doctest
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -29,7 +32,13 @@ PUBLIC_CLASSES = {
     for member in vars(importlib.import_module(f"captum_robust.{namespace}")).values()
     if inspect.isclass(member)
 }
-CITED = re.compile(r"([^\W\d_][\w-]+)(?:'s)?(?:,? et al\.| and [^\W\d_][\w'-]+)?,? \((\d{4})\)")
+SETUP = DOCS / "getting-started.rst"
+GOES_ON = "go on from :doc:`../getting-started`"
+# "Levine et al. (2019)", "Wang & Kong (2024)", "(Kingma and Ba, 2015)".
+NAME = r"[A-ZÀ-Þ][\w-]*[a-zß-ÿ]"
+AUTHORS = rf"({NAME})(?:'s)?(?:,? et al\.|(?: and| &)(?: Van)? {NAME})?"
+YEAR = r"((?:19|20)\d\d)"
+CITED = re.compile(rf"{AUTHORS},? \({YEAR}\)|[(;] ?{AUTHORS}, {YEAR}(?=[);,])")
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
@@ -42,35 +51,111 @@ def test_each_namespace_has_a_page_made_from_its_public_names(namespace: str) ->
 
 def test_every_page_is_in_a_table_of_contents() -> None:
     listed = set()
-    for index in (DOCS / "index.rst", DOCS / "api" / "index.rst"):
-        folder = index.parent
-        for entry in re.findall(r"^   ([\w/-]+)$", index.read_text(encoding="utf-8"), re.M):
-            listed.add((folder / f"{entry}.rst").resolve())
+    for index in PAGES:
+        page = index.read_text(encoding="utf-8")
+        for tree in re.findall(r"^\.\. toctree::\n(?:(?:   .*)?\n)*", page, re.M):
+            for entry in re.findall(r"^   ([\w/-]+)$", tree, re.M):
+                listed.add((index.parent / f"{entry}.rst").resolve())
     assert {page.resolve() for page in PAGES} - {DOCS.resolve() / "index.rst"} == listed
 
 
-def test_every_source_cited_stands_in_the_references() -> None:
-    entries = re.split(r"^\* ", (DOCS / "references.rst").read_text(encoding="utf-8"), flags=re.M)
-    missing = set()
-    for path in (ROOT / "captum_robust").rglob("*.py"):
-        for name, year in CITED.findall(re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))):
-            if not any(name in entry and f"({year})" in entry for entry in entries):
-                missing.add(f"{name} ({year}) in {path.relative_to(ROOT)}")
-    assert not missing, "not in docs/references.rst: " + "; ".join(sorted(missing))
+def bibliography() -> dict[str, str]:
+    """The entries of the bibliography by their keys."""
+    text = (DOCS / "references.bib").read_text(encoding="utf-8")
+    return dict(re.findall(r"^@\w+\{(\w+),\n(.*?)^\}$", text, re.M | re.S))
+
+
+def fields(entry: str) -> dict[str, str]:
+    return dict(re.findall(r"^  (\w+) = \{(.*)\},?$", entry, re.M))
+
+
+def citations(text: str) -> Iterator[tuple[str, str]]:
+    """Names and years that a text cites in words."""
+    for first, year, inside, year_inside in CITED.findall(re.sub(r"\s+", " ", text)):
+        yield first or inside, year or year_inside
+
+
+def test_citations_are_found_in_all_their_forms() -> None:
+    text = (
+        "Levine et al. (2019), Wang & Kong (2024) and Golub and Van\n  Loan (2013) as in Davies' "
+    )
+    text += (
+        "Imhof's (1961) form (Kingma and Ba, 2015; Madry et al., 2018), since (June, then) (2020)."
+    )
+    assert list(citations(text)) == [
+        ("Levine", "2019"),
+        ("Wang", "2024"),
+        ("Golub", "2013"),
+        ("Imhof", "1961"),
+        ("Kingma", "2015"),
+        ("Madry", "2018"),
+    ]
+
+
+def test_every_source_cited_stands_in_the_bibliography() -> None:
+    entries = [fields(entry) for entry in bibliography().values()]
+    known = {
+        (name, entry["year"])
+        for entry in entries
+        for name in re.findall(r"[^\W\d_][\w-]+", entry["author"])
+    }
+    sources = [*(ROOT / "captum_robust").rglob("*.py"), *PAGES, ROOT / "README.md"]
+    sources += [*(ROOT / "tutorials").glob("*.ipynb"), *DOCS.glob("*.py"), ROOT / "NOTICE"]
+    missing = {
+        f"{name} ({year}) in {path.relative_to(ROOT)}"
+        for path in sources
+        for name, year in citations(path.read_text(encoding="utf-8"))
+        if (name, year) not in known
+    }
+    assert not missing, "not in docs/references.bib: " + "; ".join(sorted(missing))
+
+
+def test_every_entry_of_the_bibliography_is_complete_and_shown() -> None:
+    sections = re.findall(r'topic % "(\w+)"', (DOCS / "references.rst").read_text("utf-8"))
+    text = (DOCS / "references.bib").read_text(encoding="utf-8")
+    assert len(bibliography()) == len(re.findall(r"^@", text, re.M)) > 30
+    for key, entry in bibliography().items():
+        found = fields(entry)
+        assert {"author", "title", "year", "topic"} <= set(found), key
+        assert key.endswith(found["year"]) and found["topic"] in sections, key
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The names that a reader of the first page has, whom how-to pages go on with."""
+    names: dict[str, Any] = {"__name__": "begun"}
+    lines = [
+        example.source
+        for example in doctest.DocTestParser().get_examples(SETUP.read_text(encoding="utf-8"))
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("begun"))
+        exec(compile("".join(lines), SETUP.name, "exec"), names)
+    return names
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_example_of_a_page_prints_what_is_written(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    text = page.read_text(encoding="utf-8")
+    if ">>> " not in text:
+        return
+    if page.parent.name == "howto" or page == SETUP:
+        pytest.importorskip("sklearn")
+    names = dict(request.getfixturevalue("begun")) if GOES_ON in text else None
     monkeypatch.chdir(tmp_path)
-    failed, _ = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.testfile(
+        str(page), module_relative=False, encoding="utf-8", globs=names, optionflags=flags
+    )
     assert failed == 0
 
 
 def test_the_first_pages_have_examples() -> None:
     with_examples = {page.stem for page in PAGES if ">>> " in page.read_text(encoding="utf-8")}
     assert {"getting-started", "certificates"} <= with_examples
+    assert {page.stem for page in PAGES if page.parent.name == "howto"} <= with_examples
     assert not any("code-block:: python" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
@@ -115,3 +200,37 @@ def test_the_build_passes_and_lists_every_public_name(tmp_path: Path) -> None:
         name = f"captum_robust.{namespace}"
         described = public + [each for kind in public for each in private_methods(module, kind)]
         assert [each for each in described if f'id="{name}.{each}"' not in page] == []
+    # Two clicks: from the first page to a page of names, and to the name on it.
+    first = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for namespace in NAMESPACES:
+        assert f'href="api/{namespace}.html"' in first
+
+
+def test_every_picture_is_drawn_by_code_here() -> None:
+    scripts = [*DOCS.glob("*.py"), *(ROOT / "tests" / "benchmarks").glob("*.py")]
+    drawn = "".join(path.read_text(encoding="utf-8") for path in scripts)
+    shown = {
+        Path(name).name
+        for page in PAGES
+        for name in re.findall(r"^\.\. image:: (\S+)$", page.read_text(encoding="utf-8"), re.M)
+    }
+    assert {path.name for path in (DOCS / "images").glob("*.png")} == shown
+    assert {name for name in shown if name not in drawn} == set()
+
+
+@pytest.mark.slow
+def test_several_processes_certify_what_one_does(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    words = {"cwd": tmp_path, "capture_output": True, "text": True, "check": False}
+    printed = [
+        subprocess.run(
+            [*command, str(processes), str(DOCS / "many_gpus.py")],
+            env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            **words,
+        )
+        for processes in (1, 2)
+    ]
+    assert [run.returncode for run in printed] == [0, 0], printed[-1].stderr
+    assert len(printed[0].stdout.splitlines()) == 7
+    assert printed[0].stdout == printed[1].stdout

@@ -30,7 +30,7 @@ class QuadraticForm:
     .. math:: F(y) = \frac12 - \frac1\pi \int_0^\infty \frac{\mathrm{Im}(\phi(t)e^{-ity})}t\,dt,
 
     summed at the midpoints :math:`(k + \frac12)h` as Davies (1973) does. Both errors are bounded:
-    the step's by two tails of Q beyond :math:`2\pi/h` (Birge, 2001, Lemma 8.1), the cut's by
+    the step's by two tails of Q beyond :math:`2\pi/h` (Birgé, 2001, Lemma 8.1), the cut's by
     :math:`|\phi|`, which falls at least as :math:`t^{-p}` beyond the last node with the exponent p
     it has there. Where a few variances dominate, :math:`\phi` falls too slowly and the integral is
     left to QUADPACK's Fourier routine. Equal variances have a closed form.
@@ -95,7 +95,7 @@ class QuadraticForm:
         )
 
     def _reach(self) -> float:
-        """Standard deviations beyond which either tail is below the tolerance (Birge, 2001)."""
+        """Standard deviations beyond which either tail is below the tolerance (Birgé, 2001)."""
         level = math.log(2.0 / _TOLERANCE)
         return math.sqrt(2.0 * level) + 2.0 * float(self._weights.max()) * level
 

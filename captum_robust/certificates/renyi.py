@@ -35,7 +35,7 @@ def renyi_threshold(
     :math:`\max(p_j, u)` on E, up to a common factor; stationarity in u is the power mean. The
     elements of P are then one atom of mass :math:`|P|u`, and Hoelder's inequality gives the value.
 
-    Liu et al. (2021), Theorem 1, pool all 2n features, :math:`P = L \cup E`. That is the minimum
+    Liu et al. (2022), Theorem 1, pool all 2n features, :math:`P = L \cup E`. That is the minimum
     for n = 1, but may lie **above** it for larger n, so it is not safe: p = (.6, .1, .1, .1, .1),
     K = n = 2, order 1.5 has minimum 0.4071 and 0.4293 printed.
 
@@ -83,7 +83,7 @@ def renyi_displacement_shifts(
     sum 1, or 0 everywhere) and Gaussian noise. Then drawing a sample and a feature from its map is
     a channel, so no Renyi divergence between the averages at :math:`\tilde x` and x exceeds that
     of the noise, :math:`D_\alpha = \alpha t^2/2` (data processing). Scaling the average alone
-    would not do. Liu et al. (2021), Theorem 1, with the divergence of :func:`renyi_threshold`.
+    would not do. Liu et al. (2022), Theorem 1, with the divergence of :func:`renyi_threshold`.
 
     Sampling error: :math:`\epsilon_\alpha` rises with every mean in L and falls with every mean in
     E where the mass in P alone counts, since the derivative of :math:`\sum_P (p_i - u)` in

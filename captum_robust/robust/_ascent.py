@@ -15,6 +15,7 @@ from captum_robust._captum import _run_forward
 from captum_robust._checks import check_choice, check_number
 from captum_robust.robust._explain import Explainer, on_twin
 from captum_robust.robust._judge import Judge
+from captum_robust.robust._region import slope
 from captum_robust.robust.balls import Rows
 from captum_robust.robust.softplus import Beta, SoftplusSurrogate, has_curvature
 
@@ -119,12 +120,9 @@ class Ascent:
         self.gradients[rows] += 1
         leaf = points.detach().clone().requires_grad_()
         with on_twin(self.explainer.attribution, self.twins.explained):
-            value = self._value(leaf, rows, number)
-            found = None
-            if value.requires_grad:  # else the map does not depend on the input
-                (found,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+            gradient = slope(self._value(leaf, rows, number), leaf)
         self._warn_if_flat()
-        return torch.zeros_like(points) if found is None else found
+        return gradient
 
     def way_back(self, points: Tensor, rows: Rows, number: int, progress: float) -> Tensor:
         """Gradients ``(n, d)`` of the lead of the clean class over the best other, on the real net.

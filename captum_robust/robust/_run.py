@@ -12,13 +12,14 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from captum_robust._captum import TargetType
-from captum_robust._checks import check_choice, check_count, check_number
+from captum_robust._checks import check_choice, check_count
 from captum_robust.attr._trust import model_modules
 from captum_robust.robust._ascent import Ascent, Twins
 from captum_robust.robust._examples import Examples, Maps, class_targets
 from captum_robust.robust._explain import Explainer
 from captum_robust.robust._judge import Best, Judge
-from captum_robust.robust.balls import BALLS, Ball, Box, Draws, Rows
+from captum_robust.robust._region import Region, check_size
+from captum_robust.robust.balls import BALLS, Draws, Rows
 
 if TYPE_CHECKING:
     from captum_robust.robust.attack import AttributionAttack
@@ -96,15 +97,14 @@ class AttackRun:
         for function in (attack.forward_func, attack.attribution_method):
             _refuse_training_mode(function)
         self.examples = Examples(inputs, settings.target, settings.additional_forward_args)
-        clean, spread = self.examples.clean, self.examples.spread
-        self.ball = self._ball(settings)
-        self.size = self._step_size(attack, settings)
-        self.box = Box(
-            spread("lower_bound", attack.lower_bound),
-            spread("upper_bound", attack.upper_bound),
-            clean,
+        radius = torch.inf if settings.radius is None else settings.radius
+        bounds = (attack.lower_bound, attack.upper_bound)
+        self.region = Region.around(
+            self.examples, radius, bounds, settings.norm or "Linf", settings.mask
         )
-        self.draws = Draws(settings.seed or 0, self._ids(settings), clean)
+        self.ball = self.region.ball
+        self.size = self._step_size(attack, settings)
+        self.draws = Draws(settings.seed or 0, self._ids(settings), self.examples.clean)
         self._assemble(attack, settings)
         self.skipped = self._changed_at_start(settings)
         self.stopped = torch.zeros_like(self.skipped)
@@ -138,20 +138,11 @@ class AttackRun:
             )
         return ids
 
-    def _ball(self, settings: Settings) -> Ball:
-        examples = self.examples
-        radius = torch.inf if settings.radius is None else settings.radius
-        radii = examples.spread("radius", _checked("radius", radius, positive=False))
-        free = torch.ones_like(radii, dtype=torch.bool)
-        if settings.mask is not None:
-            free = examples.spread("mask", settings.mask) != 0
-        return BALLS[settings.norm or "Linf"](radii, free)
-
     def _step_size(self, attack: AttributionAttack, settings: Settings) -> Tensor:
         if settings.step_size is None:
             size = attack.default_step_size(self.ball.radius)
             return size if isinstance(size, Tensor) else self.examples.spread("step_size", size)
-        checked = _checked("step_size", settings.step_size, positive=True)
+        checked = check_size("step_size", settings.step_size, positive=True)
         return self.examples.spread("step_size", checked)
 
     def _changed_at_start(self, settings: Settings) -> Tensor:
@@ -187,8 +178,7 @@ class AttackRun:
         while bool(waiting.any()):
             rows = waiting.nonzero().flatten()
             number = 2 * (restart * _MAX_STEPS + attempt)  # steps draw the odd numbers
-            delta = getattr(self.ball, kind)(self.draws, rows, number)
-            points[rows] = self.box.clip(self._clean(rows) + delta, rows)
+            points[rows] = self.region.start(kind, self.draws, rows, number)
             if most_tries is None:
                 break
             self.tries[rows] += 1
@@ -202,9 +192,6 @@ class AttackRun:
     def _rows(self, rows: Tensor) -> Rows:
         """All rows as a slice, which needs no copies."""
         return slice(None) if rows.numel() == self.examples.count else rows
-
-    def _clean(self, rows: Rows) -> Tensor:
-        return self.examples.clean[rows]
 
     def gradient(self, points: Tensor, rows: Tensor, restart: int, step: int) -> Tensor:
         """Gradients to climb ``(n, d)``, zero where nothing may move.
@@ -220,10 +207,6 @@ class AttackRun:
                 gradient[which] = climb(points[which], chosen, number, progress)
         free = self.ball.free
         return torch.where(free if free.shape[0] == 1 else free[rows], gradient, 0)
-
-    def limit(self, delta: Tensor, rows: Tensor) -> Tensor:
-        """Points in the ball and in the box, from perturbations ``(n, d)``: project, then clip."""
-        return self.box.clip(self._clean(rows) + self.ball.project(delta, rows), rows)
 
     def drop_broken(self, gradient: Tensor, rows: Tensor, step: int) -> Tensor:
         """Stops the examples whose gradient is not finite and says so; True for the others."""
@@ -273,21 +256,6 @@ def _listed(marked: Tensor) -> str:
     return f"example{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:20]))}" + (
         f" and {len(rows) - 20} more" if len(rows) > 20 else ""
     )
-
-
-def _checked(name: str, value: Any, *, positive: bool) -> Any:
-    """A size given as a number, a tensor, or a tuple of these, none of it negative."""
-    if isinstance(value, tuple):
-        return tuple(_checked(name, part, positive=positive) for part in value)
-    if not isinstance(value, Tensor):
-        return check_number(name, value, low=0, open_low=positive)
-    sound = value > 0 if positive else value >= 0
-    if not bool(sound.all()):
-        worst = float(value[~sound].flatten()[0])
-        raise ValueError(
-            f"`{name}` must be {'> 0' if positive else '>= 0'} everywhere, got {worst:g}."
-        )
-    return value
 
 
 def _refuse_training_mode(function: Attribution | Any) -> None:

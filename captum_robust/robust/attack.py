@@ -252,15 +252,14 @@ class AttributionAttack(Perturbation):
         step: int,
     ) -> Tensor:
         """Step, project, clip; some rules halve a step that would lose the prediction."""
-        delta = here - run.examples.clean[rows]
-        there = run.limit(rule.move(delta, gradient, rows, step), rows)
+        region = run.region
+        there = region.move(rule, here, gradient, rows, step)
         for _ in range(rule.halvings):
             lost = ~run.judge.kept(there, rows)
             if not bool(lost.any()):
                 return there
             rule.shorten(rows[lost])
-            moved = rule.move(delta[lost], gradient[lost], rows[lost], step)
-            there[lost] = run.limit(moved, rows[lost])
+            there[lost] = region.move(rule, here[lost], gradient[lost], rows[lost], step)
         if rule.halvings:
             lost = ~run.judge.kept(there, rows)
             there[lost] = here[lost]

@@ -45,6 +45,18 @@ class Draws:
         return out
 
 
+class BatchDraws(Draws):
+    """Random numbers of a whole batch at once, from a generator or, without one, torch's own."""
+
+    def __init__(self, generator: torch.Generator | None, like: Tensor) -> None:
+        self.generator, self.like = generator, like
+
+    def _filled(self, rows: Rows, number: int, columns: int, purpose: int, fill: Fill) -> Tensor:
+        out = self.like.new_empty(self.like[rows].shape[0], columns)
+        fill(out, self.generator)
+        return out
+
+
 def _fill_normal(row: Tensor, generator: torch.Generator | None) -> None:
     row.normal_(generator=generator)
 

@@ -35,7 +35,7 @@ class PairEvidence:
         inners: averages of :math:`G\cdot G'`, ``(N,)``.
         eigenvalues: top eigenvalue of the average of :math:`(G-G')(G-G')^T/2`, ``(N,)``.
         fourths: top eigenvalue of the pairs' matrix of squared inner products, see
-            :func:`~captum_robust.certificates.covariance.second_moment_upper`, ``(N,)``; None where
+            :func:`~captum_robust.certificates.top_eigenvalue_upper`, ``(N,)``; None where
             there are no more features than pairs in the eigenvalue.
     """
 

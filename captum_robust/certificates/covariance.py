@@ -7,14 +7,19 @@ without negative elements :math:`L = M^2`, since then :math:`G\\cdot G' \\ge 0`.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy import linalg, optimize
 
 from captum_robust.certificates.confidence import kl_upper
 
 Array = NDArray[np.float64]
+
+# Stakes of the bet on the top eigenvalue with their weights: the large one for spectra that are
+# small beside the maps, the other for the rest.
+_STAKES: Final = ((0.8, 0.8), (0.2, 0.2))
 
 
 def pair_limit(norm: float, nonnegative: bool) -> float:
@@ -80,64 +85,69 @@ def top_eigenvalue_upper(
     alpha: float,
     norm: float,
     nonnegative: bool = False,
-    second_moment: float = math.inf,
+    sample_fourth: float | None = None,
 ) -> float:
     r"""Upper bound on :math:`\lambda_{\max}(\mathrm{Cov}\,G)`, whatever the number of features.
 
     Proof (ours): let w be the unit top eigenvector of the covariance. The values
-    :math:`x = (w\cdot(G-G'))^2/2` lie in [0, L] and have mean :math:`\lambda_{\max}`; their average
-    is the quadratic form at w of the average of :math:`(G-G')(G-G')^T/2`, so at most its own top
-    eigenvalue. w is fixed, hence no union over directions and no dimension. By Chernoff's bound the
-    average :math:`a` falls short of the mean by so much that the probability is :math:`\alpha` at
-    most; on that one event both :func:`mean_upper` and, since :math:`x \ge 0` and
-    :math:`E e^{-sx} \le 1 - s\lambda + s^2 E x^2/2`, also
+    :math:`x_p = (w\cdot D_p)^2/2`, :math:`D_p = G_p - G'_p`, lie in [0, L] and have mean
+    :math:`\lambda_{\max}`; their average is the quadratic form at w of the average of
+    :math:`DD^T/2`, so at most a, its own top eigenvalue. w is fixed, hence no union over directions
+    and no dimension: :math:`\lambda_{\max}` is at most :func:`mean_upper` of a.
 
-    .. math:: \lambda \le a + \sqrt{2\, E x^2 \ln(1/\alpha)/P}
+    With ``sample_fourth`` b, it is bounded by a bet instead. Let L = 1 and
+    :math:`\mu = \lambda_{\max}`. For a stake 0 < s < 1 the product of
+    :math:`1 + s(\mu - x_p) > 0` has mean one, so by Markov its logarithm exceeds
+    :math:`\ln(1/\alpha)` with probability :math:`\alpha` at most. Since
+    :math:`\ln(1-z) \ge -z - \kappa_s z^2` on [0, s], with
+    :math:`\kappa_s = (-\ln(1-s) - s)/s^2`, and since the average of :math:`x_p^2` at w is at most
+    b (:math:`x_p = \langle ww^T, D_pD_p^T\rangle/2`, and b is the largest average over all unit
+    matrices in place of :math:`ww^T`),
 
-    hold, and the smaller is returned.
+    .. math:: \ln(1+s\mu) - \frac{sa}{1+s\mu} - \frac{\kappa_s s^2 b}{(1+s\mu)^2}
+              \le \frac1P \ln\frac1\alpha,
+
+    whose left side grows with :math:`\mu`. Two stakes share the bet, the products being averaged
+    with weights :math:`\pi` that add :math:`\ln(1/\pi)` to the right side.
 
     Args:
-        sample_eigenvalue: top eigenvalue of the average of :math:`(G-G')(G-G')^T/2` over ``pairs``
+        sample_eigenvalue: a, top eigenvalue of the average of :math:`DD^T/2` over ``pairs``
             disjoint pairs; must not be under-estimated (power iteration does).
         pairs: P.
         alpha: probability of failure.
         norm: M.
         nonnegative: whether maps have no negative element.
-        second_moment: bound on :math:`E x^2`, of :func:`second_moment_upper`.
+        sample_fourth: b, top eigenvalue of the P x P matrix of :math:`(D_p\cdot D_q)^2/(4P)`, the
+            Gram matrix of the :math:`D_pD_p^T/2`; must not be under-estimated either.
 
     Example:
         >>> round(top_eigenvalue_upper(0.01, pairs=4096, alpha=0.02, norm=1.0), 4)
         0.0175
+        >>> bet = top_eigenvalue_upper(0.01, 4096, alpha=0.02, norm=1.0, sample_fourth=0.0005)
+        >>> round(bet, 4)
+        0.0128
     """
     limit = pair_limit(norm, nonnegative)
-    by_range = mean_upper(sample_eigenvalue, limit, pairs, alpha)
-    by_moment = sample_eigenvalue + math.sqrt(2.0 * second_moment * math.log(1.0 / alpha) / pairs)
-    return min(by_range, by_moment)
+    if sample_fourth is None:
+        return mean_upper(sample_eigenvalue, limit, pairs, alpha)
+    mean, square = sample_eigenvalue / limit, sample_fourth / limit**2
+    return limit * min(
+        _largest_mean(stake, mean, square, math.log(1.0 / (alpha * weight)) / pairs)
+        for stake, weight in _STAKES
+    )
 
 
-def second_moment_upper(
-    sample_fourth: float, pairs: int, alpha: float, norm: float, nonnegative: bool = False
-) -> float:
-    r"""Upper bound on :math:`E (w\cdot(G-G'))^4/4` at the covariance's top eigenvector w.
+def _largest_mean(stake: float, mean: float, square: float, level: float) -> float:
+    """The largest mean in [0, 1] against which a bet may have won no more than ``level`` a pair."""
+    curvature = -math.log1p(-stake) - stake
 
-    Proof (ours): :math:`(w\cdot D)^4 = \langle ww^T, DD^T\rangle^2`, so the average over pairs at
-    w is at most the largest over all unit matrices in place of :math:`ww^T`: the top eigenvalue
-    of the pairs' Gram matrix of :math:`DD^T/2`; its entries are the squares of :math:`D_p\cdot
-    D_q/2`. The values lie in :math:`[0, L^2]`, and w is fixed.
+    def won(tried: float) -> float:
+        odds = 1.0 + stake * tried
+        return math.log(odds) - stake * mean / odds - curvature * square / odds**2 - level
 
-    Args:
-        sample_fourth: top eigenvalue of the matrix :math:`(D_p\cdot D_q)^2/(4P)`; must not be
-            under-estimated.
-        pairs: P.
-        alpha: probability of failure.
-        norm: M.
-        nonnegative: whether maps have no negative element.
-
-    Example:
-        >>> round(second_moment_upper(0.0005, pairs=4096, alpha=0.005, norm=1.0), 4)
-        0.007
-    """
-    return mean_upper(sample_fourth, pair_limit(norm, nonnegative) ** 2, pairs, alpha)
+    if won(1.0) <= 0.0:
+        return 1.0
+    return float(optimize.brentq(won, 0.0, 1.0, xtol=1e-15)) * (1.0 + 1e-9) + 1e-14
 
 
 def sample_top_eigenvalue(gram: Array, pairs: int) -> float:

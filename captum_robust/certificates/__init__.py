@@ -1,5 +1,6 @@
 """From samples to guarantees: confidence, then the shift of the noise law, then the functional."""
 
+from captum_robust.certificates._deviation import FirstOrderDeviation
 from captum_robust.certificates._ranges import MapRange
 from captum_robust.certificates._shift import Shift
 from captum_robust.certificates._terms import PublishedFormulaWarning
@@ -27,7 +28,13 @@ from captum_robust.certificates.covariance import (
     top_eigenvalue_upper,
     trace_upper,
 )
+from captum_robust.certificates.criterion import CriterionBound, criterion_bound
+from captum_robust.certificates.cross_entropy import (
+    cross_entropy_hessian_spectrum,
+    cross_entropy_hessian_top,
+)
 from captum_robust.certificates.exchange import ExchangeCosts
+from captum_robust.certificates.first_order import first_order_deviation
 from captum_robust.certificates.geometry import cosine_from_sine
 from captum_robust.certificates.lecuyer import (
     LecuyerGaussianNoise,
@@ -39,6 +46,11 @@ from captum_robust.certificates.lipschitz import (
     smoothgrad_lipschitz,
     smoothgrad_radius,
 )
+from captum_robust.certificates.local_linearity import (
+    attribution_jacobian,
+    diagonal_share,
+    local_linearity_gap,
+)
 from captum_robust.certificates.mixins import (
     CertificateMixin,
     CosineCertificateMixin,
@@ -46,6 +58,7 @@ from captum_robust.certificates.mixins import (
     TopKCertificateMixin,
 )
 from captum_robust.certificates.overlap import displacement_shifts
+from captum_robust.certificates.pac_bayes import pac_bayes_radius
 from captum_robust.certificates.pixels import holm_decisions, pixel_decisions
 from captum_robust.certificates.radius import SmallestRadius, radius_at_norm, smallest_radius
 from captum_robust.certificates.ranks import certified_ranks, conserved_ranks, median_rank_bound
@@ -58,7 +71,9 @@ __all__ = [
     "Certificate",
     "CertificateMixin",
     "CosineCertificateMixin",
+    "CriterionBound",
     "ExchangeCosts",
+    "FirstOrderDeviation",
     "LecuyerGaussianNoise",
     "MapRange",
     "NormEstimate",
@@ -68,6 +83,7 @@ __all__ = [
     "Shift",
     "SmallestRadius",
     "TopKCertificateMixin",
+    "attribution_jacobian",
     "betting_lower",
     "bousquet_radius",
     "center_radius",
@@ -76,18 +92,25 @@ __all__ = [
     "clopper_pearson",
     "conserved_ranks",
     "cosine_from_sine",
+    "criterion_bound",
+    "cross_entropy_hessian_spectrum",
+    "cross_entropy_hessian_top",
+    "diagonal_share",
     "displacement_shifts",
     "empirical_bernstein",
+    "first_order_deviation",
     "hcr_shift",
     "hoeffding",
     "holm_decisions",
     "kl_chernoff",
     "lecuyer_floor",
     "lecuyer_separation",
+    "local_linearity_gap",
     "median_rank_bound",
     "moment_shift",
     "norm_lower_asymptotic",
     "norm_radius",
+    "pac_bayes_radius",
     "pixel_decisions",
     "published_cosine_interval",
     "published_norm_interval",

@@ -4,7 +4,7 @@ Importing this package changes nothing in Captum; :func:`register` makes its nam
 Captum's own namespaces, :func:`unregister` takes them back.
 """
 
-from captum_robust import attr, certificates, metrics, noise, robust
+from captum_robust import attr, certificates, losses, metrics, noise, robust, visualization
 from captum_robust._registry import register, unregister
 from captum_robust._version import __version__
 
@@ -12,9 +12,11 @@ __all__ = [
     "__version__",
     "attr",
     "certificates",
+    "losses",
     "metrics",
     "noise",
     "register",
     "robust",
     "unregister",
+    "visualization",
 ]

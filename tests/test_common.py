@@ -20,7 +20,7 @@ from captum_robust.attr import SmoothedAttribution, Transform
 from captum_robust.certificates import Certificate
 from captum_robust.noise import NoiseLaw
 
-NAMESPACES = ["attr", "certificates", "noise"]
+NAMESPACES = ["attr", "certificates", "noise", "visualization"]
 PACKAGE = Path(captum_robust.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 # How to make what has no default: one entry for each parameter without one.

@@ -40,7 +40,7 @@ def cosine_similarity(
         >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([0.6000], dtype=torch.float64)
     """
-    return _cosine(*as_vectors(a, b, channels, normalize))
+    return cosine(*as_vectors(a, b, channels, normalize))
 
 
 @distance
@@ -101,7 +101,7 @@ def pearson_correlation(
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of prepared rows ``(N, m)``."""
-    return _cosine(_centred(a), _centred(b))
+    return cosine(_centred(a), _centred(b))
 
 
 @distance
@@ -160,8 +160,8 @@ def mse(a: Maps, b: Maps, *, channels: Channels = None, normalize: Normalize = N
     return (first - second).square().mean(1)
 
 
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of rows; 0 with a zero row, 1 of two."""
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine of prepared rows ``(N, m)``; 0 with a zero row, 1 of two."""
     a, b = rescaled(a), rescaled(b)
     sizes = torch.linalg.vector_norm(a, dim=1), torch.linalg.vector_norm(b, dim=1)
     size = sizes[0] * sizes[1]

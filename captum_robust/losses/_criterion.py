@@ -1,0 +1,192 @@
+"""What every loss shares: terms added with weights, checks, and a model left as it was found."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from captum_robust._checks import check_inputs, check_number
+from captum_robust.robust.softplus import has_curvature
+
+Model = Callable[[Tensor], Tensor]
+
+
+class Criterion(nn.Module, ABC):
+    r"""A training loss ``criterion(model, inputs, target) -> scalar`` made of weighted terms.
+
+    .. math:: L = \frac1N \sum_{n=1}^N \sum_t w_t\, l_t(x_n, y_n)
+
+    A subclass gives the terms of each example in :meth:`values` and their weights in
+    :attr:`weights`. Examples never see each other, unless the model itself mixes them: batch
+    normalisation in training mode makes one function of a batch, here as in the papers' code. After
+    a call :attr:`terms` holds the detached mean of each term, unweighted, and of the whole, for
+    logging.
+    """
+
+    weights: Mapping[str, float]
+    needs_curvature: ClassVar[bool] = False
+    """Whether the terms differentiate twice in the input, so that piecewise-linear nets fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: dict[str, Tensor] = {}
+        self._curved: int | None = None
+
+    @abstractmethod
+    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Each term of each example, ``(N,)``, with the graph of the model's parameters."""
+
+    def forward(self, model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            model: a net from ``(N, *)`` to logits ``(N, classes)``, in training mode or not.
+            inputs: floating point, finite, ``(N, *)``.
+            target: true classes, ``(N,)``, integers in ``[0, classes)``.
+
+        Returns:
+            A scalar with a graph of the model's parameters; without one under ``torch.no_grad``
+            and ``torch.inference_mode``, which may be on.
+
+        Raises:
+            ValueError: if the inputs are not finite, or a target is out of range.
+            TypeError: if inputs are not floating point or targets not integers.
+            RuntimeError: if a term is not finite, which the message names, or if the loss needs
+                second derivatives and the model is piecewise linear.
+        """
+        _check_examples(inputs, target)
+        with_graph = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+            points, classes = _usable(inputs.detach()), _usable(target).long()
+            self._check_curvature(model, points)
+            values = self.values(model, points, classes)
+            means = {name: value.mean() for name, value in values.items()}
+            parts = [self.weights[name] * mean for name, mean in means.items()]
+            total = torch.stack(parts).sum()
+        self.terms = {name: mean.detach() for name, mean in means.items()}
+        self.terms["total"] = total.detach()
+        _check_finite(self.terms)
+        return total if with_graph else total.detach()
+
+    def extra_repr(self) -> str:
+        """The weights, for printing."""
+        return ", ".join(f"{name}={weight:g}" for name, weight in self.weights.items())
+
+    def _check_curvature(self, model: Model, inputs: Tensor) -> None:
+        """Asks one Hessian-vector product of each new model, where the loss needs any.
+
+        Raises:
+            RuntimeError: if it is zero.
+        """
+        if not self.needs_curvature or self._curved == id(model):
+            return
+        with frozen_statistics(model), plain_attention():
+            if not has_curvature(bare(model), (inputs[:1],)):
+                raise RuntimeError(
+                    f"{type(self).__name__} needs a net with second derivatives, and those of "
+                    "`model` are zero (it is piecewise linear): train with nn.Softplus(beta=3) in "
+                    "place of nn.ReLU, or pass captum_robust.robust.softplus_surrogate(model, 3.0)."
+                )
+        self._curved = id(model)
+
+
+def logits(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    """The model's outputs, of which ``target`` selects one an example.
+
+    Raises:
+        TypeError: if the model returns no Tensor.
+        ValueError: if the outputs are not ``(N, classes)`` or a target is not among the classes.
+    """
+    outputs = model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"`model` must return logits as a Tensor, got {type(outputs).__name__}.")
+    if outputs.dim() != 2 or len(outputs) != len(inputs):
+        raise ValueError(
+            "`model` must return logits of shape (N, classes), "
+            f"got {tuple(outputs.shape)} for {len(inputs)} inputs."
+        )
+    classes = outputs.shape[1]
+    if bool(((target < 0) | (target >= classes)).any()):
+        raise ValueError(
+            f"`target` must be in [0, {classes - 1}] (the model's classes), "
+            f"got values from {int(target.min())} to {int(target.max())}."
+        )
+    return outputs
+
+
+def cross_entropy(outputs: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of each example, ``(N,)``, in float32 or wider."""
+    return functional.cross_entropy(at_least_single(outputs), target, reduction="none")
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """The values in float32 or wider: sums of squares overflow and drown in half precision."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def check_weight(name: str, value: Any) -> float:
+    """Returns the weight of a term as a float, finite and not negative."""
+    return check_number(name, value, low=0, high=float("inf"), open_high=True)
+
+
+def bare(model: Any) -> Any:
+    """The net inside DistributedDataParallel, for passes after the first of a step.
+
+    A second pass through the wrapper would broadcast buffers that the first pass still needs.
+    Gradients meet at the parameters, where the wrapper sees those of every pass.
+    """
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def plain_attention() -> AbstractContextManager[None]:
+    """Attention by operations that have second derivatives, which the fused kernels lack."""
+    return sdpa_kernel(SDPBackend.MATH)
+
+
+@contextmanager
+def frozen_statistics(model: Any) -> Iterator[None]:
+    """Puts every module in evaluation mode, and back into the mode it had."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [(module, module.training) for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _usable(tensor: Tensor) -> Tensor:
+    """A tensor that autograd may keep: what inference mode made must be copied."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _check_examples(inputs: Any, target: Any) -> None:
+    check_inputs((inputs,))
+    if not isinstance(target, Tensor):
+        raise TypeError(f"`target` must be a Tensor of classes, got {type(target).__name__}.")
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise TypeError(f"`target` must hold integers, got {target.dtype}.")
+    if target.shape != inputs.shape[:1]:
+        raise ValueError(
+            f"`target` must have shape ({len(inputs)},), one class an input, "
+            f"got {tuple(target.shape)}."
+        )
+
+
+def _check_finite(terms: Mapping[str, Tensor]) -> None:
+    """Raises for the first term that is not finite, the total after its parts."""
+    for name, value in terms.items():
+        if not bool(torch.isfinite(value)):
+            raise RuntimeError(
+                f"the term {name!r} of the loss is {float(value)}: lower the learning rate or "
+                "the term's weight, and look at the batch; nothing was stepped."
+            )

@@ -1,0 +1,97 @@
+"""DistributedDataParallel in two gloo processes, each of which starts from this file."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from captum_robust.losses.adversarial import TRADES, AdversarialTraining
+from captum_robust.losses.path import IGSumNorm
+from captum_robust.losses.similarity import IGR, AdvAAT
+from captum_robust.losses.teacher import ATEX
+from captum_robust.losses.triplet import ART
+
+
+def make_net(norm: bool) -> nn.Sequential:
+    torch.manual_seed(0)
+    middle = [nn.BatchNorm1d(8)] if norm else []
+    layers = nn.Linear(6, 8), *middle, nn.Softplus(), nn.Linear(8, 3)
+    return nn.Sequential(*layers).double()
+
+
+def make_data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(8, 6, dtype=torch.float64, generator=generator)
+    return images, torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def criteria() -> dict[str, nn.Module]:
+    """Each with a start that no random numbers are drawn for."""
+    fixed = {"random_start": False, "lower_bound": 0.0, "upper_bound": 1.0}
+    maps = {"attribute_kwargs": {"n_steps": 4}}
+    return {
+        "ART": ART(0.1, k=3, **fixed),
+        "mined": ART(0.1, k=3, mining="hard", **fixed),
+        "IGSumNorm": IGSumNorm(0.1, 3, 0.04, path_steps=6, approx_factor=2, **fixed),
+        "AdvAAT": AdvAAT(0.1, 3, **maps, **fixed),
+        "IGR": IGR(AdversarialTraining(0.1, 3, clean=0.5, **fixed), **maps),
+    }
+
+
+def gradients(net: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in net.parameters()]
+
+
+def work(rank: int, folder: Path) -> None:
+    """One process: half of the batch, gradients averaged by the wrapper."""
+    store = f"file://{folder / 'store'}"
+    limit = timedelta(seconds=60)
+    torch.distributed.init_process_group(
+        "gloo", init_method=store, rank=rank, world_size=2, timeout=limit
+    )
+    images, target = (part[4 * rank : 4 * rank + 4] for part in make_data())
+    found = {}
+    for name, criterion in criteria().items():
+        wrapped = nn.parallel.DistributedDataParallel(make_net(norm=False))
+        for _ in range(2):  # the second step finds out whether the first left the reducer in order
+            wrapped.zero_grad()
+            criterion(wrapped, images, target).backward()
+        found[name] = gradients(wrapped)
+    # With batch statistics gradients differ between one process and two; both must agree and pass.
+    drawn = TRADES(0.1, 3), ATEX(copy.deepcopy(make_net(norm=True)), 0.3)
+    for criterion in (*criteria().values(), *drawn):
+        wrapped = nn.parallel.DistributedDataParallel(make_net(norm=True))
+        criterion(wrapped, images, target).backward()
+        found[f"normed {type(criterion).__name__}"] = gradients(wrapped)
+    torch.save(found, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    commands = [[sys.executable, __file__, str(rank), str(tmp_path)] for rank in range(2)]
+    workers = [subprocess.Popen(command, env=environment) for command in commands]
+    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert ranks[0].keys() == ranks[1].keys() and len(ranks[0]) == 11
+    for name, found in ranks[0].items():
+        for one, two in zip(found, ranks[1][name], strict=True):
+            assert torch.equal(one, two), name
+    for name, criterion in criteria().items():
+        net = make_net(norm=False)
+        criterion(net, *make_data()).backward()
+        for one, two in zip(ranks[0][name], gradients(net), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""The papers' experiments, repeated with this library: ``python -m tests.benchmarks.papers``."""

@@ -164,6 +164,12 @@ def frozen_statistics(model: Any) -> Iterator[None]:
             module.training = mode
 
 
+def drawn_seed(generator: torch.Generator | None) -> int:
+    """A seed for a smoothed map or an attack, from a loss's generator or torch's global one."""
+    device = "cpu" if generator is None else generator.device
+    return int(torch.randint(2**40, (), generator=generator, device=device))
+
+
 def _usable(tensor: Tensor) -> Tensor:
     """A tensor that autograd may keep: what inference mode made must be copied."""
     return tensor.clone() if tensor.is_inference() else tensor

@@ -13,6 +13,7 @@ from captum_robust.losses._criterion import (
     bare,
     check_weight,
     cross_entropy,
+    drawn_seed,
     frozen_statistics,
 )
 from captum_robust.losses._gradients import SameDraws, class_map, pass_of, rows
@@ -119,13 +120,9 @@ class SaliencyConsistency(Criterion):
                 step_num=self.steps,
                 restarts=self.restarts,
                 target=predicted,
-                seed=self._seed(),
+                seed=drawn_seed(self.generator),
             )
         return there, predicted
-
-    def _seed(self) -> int:
-        device = "cpu" if self.generator is None else self.generator.device
-        return int(torch.randint(2**40, (), generator=self.generator, device=device))
 
     def _map(self, outputs: Tensor, predicted: Tensor, leaf: Tensor) -> Tensor:
         """The scaled absolute gradient of the predicted class's logit, ``(N, d)``."""

@@ -32,7 +32,7 @@ class IGNorm(PenalisedCriterion):
         radius, steps, step_size: of the ascent, see :class:`AdversarialCriterion`.
         weight: :math:`\lambda`, >= 0.
         path_steps: m, points on the path; all of them go through the model at once.
-        approx_factor: how many times fewer points the ascent takes, in [1, m].
+        approx_factor: how many times fewer points the ascent takes, in [1, m / 2].
         **inner: further keywords of :class:`AdversarialCriterion`.
 
     Raises:
@@ -65,9 +65,10 @@ class IGNorm(PenalisedCriterion):
         super().__init__(radius, steps, step_size, weight=weight, **inner)
         self.path_steps = check_count("path_steps", path_steps)
         self.approx_factor = check_count("approx_factor", approx_factor)
-        if self.approx_factor > self.path_steps:
+        if 2 * self.approx_factor > self.path_steps:  # Captum's rule needs two points
             raise ValueError(
-                f"`approx_factor` must be in [1, {path_steps}] (`path_steps`), got {approx_factor}."
+                "`approx_factor` must be at most half of `path_steps` "
+                f"({self.path_steps}), got {approx_factor}."
             )
 
     def penalty(self, net: Model, inputs: Tensor, perturbed: Tensor, target: Tensor) -> Tensor:

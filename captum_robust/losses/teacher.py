@@ -14,6 +14,7 @@ from captum_robust.losses._criterion import (
     Model,
     bare,
     check_weight,
+    drawn_seed,
     frozen_statistics,
     logits,
 )
@@ -159,10 +160,7 @@ class ATEX(Criterion):
     def _smooth_map(self, model: Model, inputs: Tensor, target: Tensor) -> Tensor:
         """SmoothGrad of the net explained, without a graph."""
         net = self.teacher if self.explained == "teacher" else bare(model)
-        seed = None
-        if self.generator is not None:
-            device = self.generator.device
-            seed = int(torch.randint(2**40, (), generator=self.generator, device=device))
+        seed = None if self.generator is None else drawn_seed(self.generator)
         smooth = GaussianSmoothing(Saliency(net))
         with frozen_statistics(net), torch.autocast(inputs.device.type, enabled=False):
             return smooth.attribute(

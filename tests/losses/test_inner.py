@@ -309,7 +309,10 @@ def test_names_the_term_that_is_not_finite(name, data):
     [
         (lambda: AdversarialTraining(clean=1.5), r"`clean` must be in \[0, 1\]"),
         (lambda: IGNorm(path_steps=0), "`path_steps` must be at least 1"),
-        (lambda: IGNorm(path_steps=4, approx_factor=5), r"`approx_factor` must be in \[1, 4\]"),
+        (
+            lambda: IGNorm(path_steps=4, approx_factor=3),
+            r"at most half of `path_steps` \(4\), got 3",
+        ),
         (lambda: ART(k=0), "`k` must be at least 1"),
         (lambda: ART(mining="soft"), "`mining` must be one of"),
         (lambda: ART(surrogate=0), "`surrogate`"),

@@ -9,11 +9,9 @@ from typing import Final, NoReturn
 
 from captum_robust._version import __version__
 from captum_robust.audit import command as audit
-from captum_robust.audit.usage import UsageError
+from captum_robust.audit.usage import AuditFailure, ExitCode, UsageError
 
 _PROGRAM: Final = "captum-robust"
-_WRONG_ARGUMENT: Final = 2
-_INTERRUPTED: Final = 130  # what shells expect after Ctrl-C
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -36,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         "audit",
         help="write a robustness report",
         description=audit.DESCRIPTION,
+        epilog=audit.EPILOG,
         allow_abbrev=False,
     )
     audit.add_options(auditing)
@@ -55,13 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         parsed = parser().parse_args(arguments)
-        return parsed.run(parsed)
+        return int(parsed.run(parsed))
     except UsageError as error:
-        print(f"{_PROGRAM}: {' '.join(str(error).split())}", file=sys.stderr)
-        return _WRONG_ARGUMENT
-    except KeyboardInterrupt:
-        print(f"{_PROGRAM}: stopped; no report was written.", file=sys.stderr)
-        return _INTERRUPTED
+        return _stopped(str(error), ExitCode.USAGE)
+    except AuditFailure as error:
+        return _stopped(f"{error}.", ExitCode.FAILED)
+    except KeyboardInterrupt as interrupt:
+        kept = f"{interrupt}." if interrupt.args else "no report was written."
+        return _stopped(f"stopped; {kept}", ExitCode.INTERRUPTED)
+
+
+def _stopped(why: str, code: ExitCode) -> int:
+    """One line that says why, and the exit code."""
+    print(f"{_PROGRAM}: {' '.join(why.split())}", file=sys.stderr)
+    return int(code)
 
 
 if __name__ == "__main__":

@@ -6,126 +6,70 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from captum_robust.audit.attacks import attack_cost
-from captum_robust.audit.document import audit_document
+from captum_robust.audit.atomic import write_atomically
+from captum_robust.audit.document import Results, audit_document, read_results
 from captum_robust.audit.figures import FIGURES, figures
-from captum_robust.audit.methods import METHODS
-from captum_robust.audit.metrics import metric_cost
-from captum_robust.audit.page import render_page
-from captum_robust.audit.plan import SWITCHES, AuditPlan, flag
-from captum_robust.audit.runner import cost, run_method
-from captum_robust.audit.subject import Subject, check_fit
+from captum_robust.audit.fingerprint import fingerprint
+from captum_robust.audit.journal import Journal
+from captum_robust.audit.memory import rows_of_a_pass
+from captum_robust.audit.options import add_options, read_plan
+from captum_robust.audit.page import render_examples, render_page
+from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.progress import Progress, duration, prompt_interrupt
+from captum_robust.audit.prove import first_subject, prove, seconds_of_a_gradient
+from captum_robust.audit.runner import whole_cost
+from captum_robust.audit.source import Source, open_source
+from captum_robust.audit.subject import Subject
 from captum_robust.audit.table import text_table
-from captum_robust.audit.usage import UsageError, require
+from captum_robust.audit.team import Team
+from captum_robust.audit.usage import AuditFailure, ExitCode, UsageError, require
+from captum_robust.audit.work import Work, shares
+
+__all__ = ["DESCRIPTION", "EPILOG", "add_options", "run", "write_report"]
 
 DESCRIPTION: Final = (
-    "Smooths and certifies attributions of a small CNN on real handwritten digits and writes "
-    "report.html, report.json and figures. Takes seconds, with --attacks and --metrics minutes; "
-    "nothing is downloaded. Exit code 3: an attack contradicts a certificate."
+    "Smooths and certifies attributions and writes report.html, report.json, a page for each "
+    "example and figures; without arguments of a small CNN on real handwritten digits, in seconds "
+    "(with --attacks and --metrics minutes). Nothing is downloaded. Every finished result is kept "
+    "at once: stopped for whatever reason, the same command goes on."
 )
-
-_CONTRADICTED: Final = 3
+EPILOG: Final = (
+    "Exit codes: 0 done; 1 stopped by the machine, such as a full disk; 2 a wrong argument; 3 an "
+    "attack contradicts a certificate; 4 done, but some examples were skipped; 130 stopped by "
+    "Ctrl-C. Start it by torchrun to share the examples among processes."
+)
 
 
 @dataclass(frozen=True)
-class Option:
-    """One option: how its text is read, and what it means."""
+class Voice:
+    """What is printed: tables or JSON to standard output, all else to standard error.
 
-    metavar: str
-    read: Callable[[str], Any]
-    help: str
-
-
-def share_or_count(text: str) -> int | float:
-    """Reads ``10%`` as a share and ``25`` as a count.
-
-    Example:
-        >>> share_or_count("10%"), share_or_count("25")
-        (0.1, 25)
+    Attributes:
+        json: the document alone on standard output.
+        quiet: neither forecast, progress nor tables.
     """
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else int(text)
-    except ValueError:
-        raise ValueError(f"a share such as 10% or a count such as 25, got {text!r}.") from None
 
+    json: bool = False
+    quiet: bool = False
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"a number, got {text!r}.") from None
+    def say(self, text: str) -> None:
+        """A line for a person who waits."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
 
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"a whole number, got {text!r}.") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-OPTIONS: Final[dict[str, Option]] = {
-    "methods": Option("NAMES", _names, f"comma-separated, of {', '.join(METHODS)}"),
-    "noise": Option("SD", _number, "standard deviation of the noise in each pixel, of [0, 1]"),
-    "nt_samples": Option("N", _whole, "noisy copies of each digit"),
-    "alpha": Option("P", _number, "probability of error of each statement"),
-    "epsilon": Option("E", _number, "size of the perturbations that the statements are about"),
-    "k": Option("K", share_or_count, "features compared: a share such as 10%% or a count"),
-    "keep": Option("K", share_or_count, "features the sparsified methods keep, as for --k"),
-    "seed": Option("SEED", _whole, "of split, training and noise"),
-    "out": Option("FOLDER", Path, "where the report goes"),
-    "device": Option("DEVICE", str, "where the model runs, such as cpu or cuda"),
-    "limit": Option("N", _whole, "number of digits"),
-}
-
-SWITCH_HELP: Final[dict[str, str]] = {
-    "attacks": "also attack every method, and hold the result against its certificate",
-    "metrics": "also measure every method by the metrics of the literature",
-}
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``audit``; their texts are read by :func:`read_plan`."""
-    defaults = AuditPlan().as_text()
-    for name, option in OPTIONS.items():
-        default = defaults[name].replace("%", "%%")
-        parser.add_argument(
-            flag(name), metavar=option.metavar, help=f"{option.help} (default {default})"
-        )
-    for name in SWITCHES:
-        parser.add_argument(flag(name), action="store_true", help=SWITCH_HELP[name])
-
-
-def read_plan(arguments: argparse.Namespace) -> AuditPlan:
-    """The plan that the options ask for.
-
-    Raises:
-        UsageError: naming the option, its rule, what came and an example that works.
-    """
-    plan, defaults = AuditPlan(), AuditPlan().as_text()
-    for name, option in OPTIONS.items():
-        text = getattr(arguments, name)
-        if text is None:
-            continue
-        try:
-            value = option.read(text)
-        except ValueError as error:
-            raise UsageError(
-                f"`{flag(name)}` must be {error} Try {flag(name)} {defaults[name]}."
-            ) from None
-        try:
-            plan = replace(plan, **{name: value})
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{error} Try {flag(name)} {defaults[name]}.") from None
-    return replace(plan, **{name: getattr(arguments, name) for name in SWITCHES})
+    def results(self, document: dict[str, Any], plan: AuditPlan) -> None:
+        """The tables, or the document."""
+        if self.json:
+            print(json.dumps(document, allow_nan=False))
+        elif not self.quiet:
+            print(text_table(document))
+            print(f"\nReport: {plan.out / 'report.html'}")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -133,16 +77,24 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         UsageError: for a wrong argument, a missing extra or a folder that cannot be written.
+        AuditFailure: if the machine stops it; what was finished is kept.
     """
     plan = read_plan(arguments)
     require(("jinja2", "sklearn"))
-    check_writable(plan.out)
-    document = write_report(plan, show_progress=True)
-    print(text_table(document))
-    print(f"\nReport: {plan.out / 'report.html'}")
+    voice = Voice(arguments.json, arguments.quiet)
+    with Team(plan.device) as team:
+        if not team.leads:
+            voice = Voice(quiet=True)
+        check_writable(plan.out)
+        document = write_report(plan, voice, team, arguments.restart)
+    if document is None:
+        return ExitCode.DONE
+    voice.results(document, plan)
     for error in document["errors"]:
         print(f"ERROR of the library, please report it: {error}", file=sys.stderr)
-    return _CONTRADICTED if document["errors"] else 0
+    if document["errors"]:
+        return ExitCode.CONTRADICTED
+    return ExitCode.INCOMPLETE if document["skipped"] else ExitCode.DONE
 
 
 def check_writable(folder: Path) -> None:
@@ -162,45 +114,139 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
-def write_report(plan: AuditPlan, show_progress: bool = False) -> dict[str, Any]:
-    """Trains, certifies and writes the report into ``plan.out``; returns its numbers.
+def write_report(
+    plan: AuditPlan, voice: Voice, team: Team, restart: bool = False
+) -> dict[str, Any] | None:
+    """Does what is left of the audit and writes the report into ``plan.out``; its numbers.
+
+    Args:
+        plan: of the audit; its folder may hold results of it already.
+        voice: what is printed.
+        team: the processes that share the work; all but its leader return None.
+        restart: discards results that are there.
 
     Raises:
-        UsageError: if the plan does not fit the digits.
+        UsageError: if the plan does not fit the model or the data, or the folder another plan.
+        AuditFailure: if the machine stops it.
     """
-    from captum_robust.audit.digits import digits_subject, one_thread  # scikit-learn is an extra
+    from captum_robust.audit.digits import threads  # scikit-learn is an extra
 
-    with one_thread():
-        try:
-            subject = digits_subject(plan)
-            check_fit(plan, subject)
-        except ValueError as error:
-            raise UsageError(f"{error} See captum-robust audit --help.") from None
-        if show_progress:
-            print_cost(plan, subject)
-        results = [run_method(name, plan, subject, show_progress) for name in plan.methods]
-    document = audit_document(plan, subject, results)
-    write_files(plan.out, document, figures(plan, subject, results, document))
+    with threads(plan.threads or (1 if plan.is_digits else None)):
+        source = open_source(replace(plan, device=team.device))
+        subject = first_subject(source)
+        journal = _opened(plan, source, subject, team, restart)
+        with _kept(journal, plan):
+            _work(source, subject, journal, team, voice)
+            team.done()
+    if not team.leads:
+        return None
+    results = read_results(journal, plan)
+    if not results.examples:
+        first = results.skipped[0]
+        raise AuditFailure(f"no example could be explained; {first['name']}: {first['reason']}")
+    document = audit_document(plan, results)
+    write_files(plan, results, document)
     return document
 
 
-def print_cost(plan: AuditPlan, subject: Subject) -> None:
-    """Says beforehand how much there is to compute."""
-    steps = {"Certifying": cost(plan, subject)}
-    if plan.attacks:
-        steps["Attacking"] = attack_cost(plan, subject)
-    if plan.metrics:
-        steps["Measuring"] = metric_cost(plan, subject)
-    for doing, count in steps.items():
-        print(f"{doing} {plan.limit} digits: {count:,} gradients.", file=sys.stderr)
+def _opened(
+    plan: AuditPlan, source: Source, subject: Subject, team: Team, restart: bool
+) -> Journal:
+    """The journal of this plan, the same for all processes."""
+    import torch
+
+    journal = Journal(plan.out)
+    mine = fingerprint(plan, source.model_digest, source.data.digest())
+    mine["threads"] = str(torch.get_num_threads())
+    if team.leads:
+        prove(source, source.plan, subject)
+        journal.begin(mine, source.about(), restart)
+    team.share(None)
+    there = journal.plan()
+    if there is None:
+        raise AuditFailure(f"all processes must share the folder of --out, {str(plan.out)!r}")
+    if there["fingerprint"] != mine:
+        raise AuditFailure("the processes have not the same arguments, model, data or packages")
+    return journal
 
 
-def write_files(folder: Path, document: dict[str, Any], images: dict[str, bytes]) -> None:
-    """Writes the figures, ``report.json`` and ``report.html``; no figure of an older run stays."""
-    for name in FIGURES:
-        (folder / f"{name}.png").unlink(missing_ok=True)
+def _work(source: Source, subject: Subject, journal: Journal, team: Team, voice: Voice) -> None:
+    """This process's share of what is not in the journal."""
+    plan, examples = source.plan, source.data.ids
+    pending = team.share(journal.pending(examples, plan.methods) if team.leads else None)
+    mine = shares(pending, team.rank, team.size)
+    if not mine:
+        return
+    costs = {
+        name: whole_cost(replace(plan, methods=(name,)), subject).values() for name in plan.methods
+    }
+    left = [
+        sum(costs[name])
+        for position in mine
+        for name in plan.methods
+        if not journal.settled(name, examples[position])
+    ]
+    if not voice.quiet:
+        print_cost(source, subject, len(pending), team, voice)
+    with Progress(left, not voice.quiet) as progress:
+        Work(plan, source, journal, progress, team.check).run(mine)
+
+
+def print_cost(source: Source, subject: Subject, left: int, team: Team, voice: Voice) -> None:
+    """Says beforehand how much there is to compute, and about how long that takes."""
+    plan = source.plan
+    rows = plan.batch_size or rows_of_a_pass(subject.features)
+    seconds = seconds_of_a_gradient(subject, rows)
+    there = len(source.data.ids) - left
+    if there:
+        voice.say(f"{there} of {len(source.data.ids)} examples are in {plan.out} already.")
+    for doing, count in whole_cost(plan, subject).items():
+        time = "" if seconds is None else f", about {duration(seconds * left * count / team.size)}"
+        shared = f" in {team.size} processes" if team.size > 1 else ""
+        voice.say(f"{doing} {left} examples: {left * count:,} gradients{time}{shared}.")
+
+
+@contextmanager
+def _kept(journal: Journal, plan: AuditPlan) -> Iterator[None]:
+    """Says what is kept where the work is stopped.
+
+    Raises:
+        AuditFailure: in the place of one, with that added.
+        KeyboardInterrupt: with that as its text.
+    """
+
+    def kept() -> str:
+        return (
+            f"{journal.count()} results are kept in {str(plan.out)!r}; "
+            "the same command goes on from there"
+        )
+
+    try:
+        with prompt_interrupt(lambda: f"captum-robust: stopped; {kept()}."):
+            yield
+    except AuditFailure as failure:
+        raise AuditFailure(f"{failure}; {kept()}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept()) from None
+
+
+def write_files(plan: AuditPlan, results: Results, document: dict[str, Any]) -> None:
+    """Writes figures, ``report.json`` and the pages; none of an older report stays.
+
+    Raises:
+        AuditFailure: if they cannot be written.
+    """
+    folder = plan.out
+    images = figures(plan, results, document)
+    pages = dict(render_examples(document, results))
     for name, image in images.items():
-        (folder / f"{name}.png").write_bytes(image)
-    numbers = json.dumps(document, indent=1, allow_nan=False)
-    (folder / "report.json").write_text(numbers, encoding="utf-8")
-    (folder / "report.html").write_text(render_page(document, images), encoding="utf-8")
+        write_atomically(folder / f"{name}.png", image)
+    for page, content in pages.items():
+        write_atomically(folder / page, content.encode())
+    write_atomically(folder / "report.json", json.dumps(document, allow_nan=False).encode())
+    write_atomically(folder / "report.html", render_page(document, images).encode())
+    for name in set(FIGURES) - set(images):
+        (folder / f"{name}.png").unlink(missing_ok=True)
+    for old in (folder / "examples").glob("*.html"):
+        if f"examples/{old.name}" not in pages and old.stem.isdigit():
+            old.unlink(missing_ok=True)

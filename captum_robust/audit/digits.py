@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.data import PIXELS, TensorData
+from captum_robust.audit.plan import AuditPlan, flag
 from captum_robust.audit.subject import Subject
 
 _TRAIN: Final = 1300  # of 1,797 digits
@@ -48,12 +49,7 @@ def digits_subject(plan: AuditPlan) -> Subject:
     noisy = test + plan.noise * torch.randn(test.shape, generator=generator)
     noisy_correct = predict(model, noisy) == digits.classes[digits.test]
     chosen = one_class_after_the_other(digits.test[correct], digits.classes)
-    if plan.limit > len(chosen):
-        raise ValueError(
-            f"`--limit` must be at most {len(chosen)} "
-            f"(the test digits classified correctly), got {plan.limit}."
-        )
-    chosen = chosen[: plan.limit]
+    chosen = _first(plan.limit, chosen, "the test digits classified correctly")
     return Subject(
         title="Handwritten digits, a small convolutional network",
         model=model.to(plan.device),
@@ -61,7 +57,7 @@ def digits_subject(plan: AuditPlan) -> Subject:
         targets=digits.classes[chosen].to(plan.device),
         example_ids=tuple(chosen.tolist()),
         labels=tuple(f"digit {label}" for label in digits.classes[chosen].tolist()),
-        unit="pixel values in [0, 1]",
+        unit=PIXELS,
         bounds=(0.0, 1.0),
         facts={
             "data": "scikit-learn load_digits: 1,797 real handwritten digits of 8 x 8 pixels",
@@ -79,17 +75,52 @@ def digits_subject(plan: AuditPlan) -> Subject:
     )
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one CPU thread inside, as before afterwards.
+def digits_data(plan: AuditPlan) -> TensorData:
+    """The test digits, one of each class in turn, for a model of the user's.
 
-    The CNN is so small that more threads only wait for each other, by far the most where cores are
-    shared; and one thread sums in one order, so the numbers do not depend on the number of cores.
+    Raises:
+        ValueError: if ``plan.limit`` exceeds their number.
     """
+    digits = load_digits(torch.Generator().manual_seed(plan.seed))
+    chosen = one_class_after_the_other(digits.test, digits.classes)
+    chosen = _first(plan.limit, chosen, "the test digits")
+    return TensorData(
+        digits.images[chosen],
+        digits.classes[chosen],
+        chosen.tolist(),
+        title="Handwritten digits",
+        facts={"data": "scikit-learn load_digits: real handwritten digits of 8 x 8 pixels"},
+    )
+
+
+def digits_model(plan: AuditPlan) -> nn.Module:
+    """The CNN, trained, for data of the user's."""
+    generator = torch.Generator().manual_seed(plan.seed)
+    return train(load_digits(generator), generator).to(plan.device)
+
+
+def _first(limit: int | None, rows: Tensor, what: str) -> Tensor:
+    """So many rows; all where ``limit`` is None."""
+    if limit is not None and limit > len(rows):
+        raise ValueError(f"`{flag('limit')}` must be at most {len(rows)} ({what}), got {limit}.")
+    return rows[:limit]
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Torch and BLAS on so many CPU threads inside, as before afterwards; as torch is where None.
+
+    The number of threads moves the order of sums, and so the last digits. The CNN is so small that
+    more than one only wait for each other, by far the most where cores are shared.
+    """
+    # Comes with scikit-learn.
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(before if count is None else count)
     try:
-        yield
+        with threadpool_limits(torch.get_num_threads(), user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
 

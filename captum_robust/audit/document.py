@@ -1,52 +1,100 @@
-"""Every number of an audit in one dictionary: report.json, and what the page and table show."""
+"""Every number of an audit in one dictionary: report.json, and what the pages and tables show."""
 
 from __future__ import annotations
 
 import platform
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from typing import Any, Final
 
-import numpy as np
-
 from captum_robust._checks import feature_count
-from captum_robust._version import __version__
 from captum_robust.audit.findings import (
+    Record,
     about_attacks,
     about_metrics,
     attacked,
     contradictions,
     measured,
 )
+from captum_robust.audit.fingerprint import package_versions
+from captum_robust.audit.images import Picture
+from captum_robust.audit.journal import Journal, file_stem
 from captum_robust.audit.methods import METHODS
 from captum_robust.audit.plan import AuditPlan, flag
-from captum_robust.audit.runner import MethodResult
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.record import COSINE_THRESHOLD, OVERLAP_THRESHOLD, epsilons
 from captum_robust.audit.summary import summary
-from captum_robust.certificates import Certificate
 
 # 1: certificates. 2: adds `attacks`, `metrics` and `errors`, and the first two of each method too;
-# null where they were not asked for. What version 1 holds has not changed.
-SCHEMA_VERSION: Final = 2
+# null where they were not asked for. 3: results are of one example at a time. Adds `skipped`, and
+# `examples` to each method, its attacks and its metrics: the indices that its lists of values are
+# about. Examples gain `name`, `prediction` and `page`. `certificate` of a method becomes
+# `certificates`, one an example; `statement`, of all examples together, is gone. The curves of maps
+# of 10,000 features and more have 21 points.
+SCHEMA_VERSION: Final = 3
 UNSMOOTHED: Final = "no certificate: unsmoothed"
-OVERLAP_THRESHOLD: Final = 0.5
-COSINE_THRESHOLD: Final = 0.9
-
-_CURVE_POINTS: Final = 101
-_CURVE_STDEVS: Final = 2.0  # curves reach this many standard deviations of the noise
-_PACKAGES: Final = ("captum", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
+NOTHING: Final = "no example could be explained"
 
 
-def audit_document(
-    plan: AuditPlan, subject: Subject, results: Sequence[MethodResult]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Results:
+    """All that the journal holds, in the order of the plan.
+
+    Attributes:
+        about: the subject.
+        examples: number, and record, of every example that was explained by some method.
+        methods: of each method the index of an example and its record.
+        skipped: what was left out, as the report lists it.
+    """
+
+    about: dict[str, Any]
+    examples: list[tuple[int, Record]]
+    methods: dict[str, list[tuple[int, Record]]]
+    skipped: list[dict[str, Any]]
+
+    def pictures(self, name: str) -> dict[int, Picture]:
+        """A method's maps by the index of their example."""
+        return {index: Picture.from_json(record["picture"]) for index, record in self.methods[name]}
+
+
+def read_results(journal: Journal, plan: AuditPlan) -> Results:
+    """Reads the journal of a plan; what is not in it yet is left out."""
+    known = journal.plan() or {"about": {"examples": []}}
+    results = Results(known["about"], [], {name: [] for name in plan.methods}, [])
+    for number in known["about"]["examples"]:
+        example = journal.read_example(number)
+        if example is None:
+            continue
+        if example["status"] == "skipped":
+            results.skipped.append(_skipped(number, example, None, example))
+            continue
+        records = {name: journal.read(name, number) for name in plan.methods}
+        index = len(results.examples)
+        for name, record in records.items():
+            if record is not None and record["status"] == "skipped":
+                results.skipped.append(_skipped(number, example, name, record))
+            elif record is not None:
+                results.methods[name].append((index, record))
+        if any(record is not None and record["status"] == "done" for record in records.values()):
+            results.examples.append((number, example))
+    return results
+
+
+def audit_document(plan: AuditPlan, results: Results) -> dict[str, Any]:
     """All numbers of an audit in JSON types; an infinite radius is ``None``.
 
-    ``errors`` holds a sentence for every certificate that an attack contradicts.
+    ``errors`` holds a sentence for every certificate that an attack contradicts, ``skipped`` an
+    entry for every example, or method on it, that could not be done.
     """
-    sizes = epsilons(plan)
+    about = results.about
+    features = count_features(about)
+    sizes = epsilons(plan, features)
+    examples = [
+        _example(index, number, record) for index, (number, record) in enumerate(results.examples)
+    ]
+    labels = [example["label"] for example in examples]
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -54,31 +102,33 @@ def audit_document(
         "versions": versions(),
         "settings": plan.settings(),
         "subject": {
-            "title": subject.title,
-            "unit": subject.unit,
-            "features": subject.features,
-            "facts": subject.facts,
+            "title": about["title"],
+            "unit": about["unit"],
+            "features": features,
+            "facts": about["facts"],
         },
-        "k_count": feature_count("k", plan.k, subject.features),
-        "keep_count": feature_count("keep", plan.keep, subject.features),
-        "examples": [
-            {"index": index, "id": row, "target": target, "label": label}
-            for index, (row, target, label) in enumerate(
-                zip(subject.example_ids, subject.targets.tolist(), subject.labels, strict=True)
-            )
-        ],
+        "k_count": feature_count("k", plan.k, features),
+        "keep_count": feature_count("keep", plan.keep, features),
+        "examples": examples,
+        "skipped": results.skipped,
         "epsilons": sizes,
         "attacks": about_attacks(plan) if plan.attacks else None,
         "metrics": about_metrics() if plan.metrics else None,
-        "errors": [error for result in results for error in contradictions(result, subject)],
-        "methods": [_method(result, plan, sizes) for result in results],
+        "errors": [
+            error
+            for name, records in results.methods.items()
+            for error in contradictions(METHODS[name].title, records, labels)
+        ],
+        "methods": [_method(name, records, plan) for name, records in results.methods.items()],
     }
 
 
-def epsilons(plan: AuditPlan) -> list[float]:
-    """Perturbation sizes of the curves, from 0 to beyond both the noise and the plan's epsilon."""
-    last = max(_CURVE_STDEVS * plan.noise, 1.5 * plan.epsilon)
-    return np.linspace(0.0, last, _CURVE_POINTS).tolist()
+def count_features(about: dict[str, Any]) -> int:
+    """Features of an example."""
+    features = 1
+    for side in about["shape"]:
+        features *= side
+    return features
 
 
 def command(plan: AuditPlan) -> str:
@@ -89,58 +139,73 @@ def command(plan: AuditPlan) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything the numbers depend on."""
-    packages = {name: metadata.version(name) for name in _PACKAGES}
+    """Versions of everything the numbers and pictures depend on."""
     return {
-        "captum-robust": __version__,
-        **packages,
+        **package_versions(),
+        "matplotlib": metadata.version("matplotlib"),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
     }
 
 
-def _method(result: MethodResult, plan: AuditPlan, sizes: list[float]) -> dict[str, Any]:
-    certificate = result.certificate
-    method = METHODS[result.name]
+def _example(index: int, number: int, record: Record) -> dict[str, Any]:
+    return {
+        "index": index,
+        "id": number,
+        "name": record["name"],
+        "label": record["label"],
+        "target": record["target"],
+        "prediction": record["prediction"],
+        "page": f"examples/{file_stem(number)}.html",
+    }
+
+
+def _skipped(number: int, example: Record, method: str | None, why: Record) -> dict[str, Any]:
+    """One entry of the list of what was left out; every method where none is named."""
+    return {
+        "id": number,
+        "name": example["name"],
+        "method": None if method is None else METHODS[method].title,
+        "reason": why["reason"],
+    }
+
+
+def _method(name: str, records: Sequence[tuple[int, Record]], plan: AuditPlan) -> dict[str, Any]:
+    method = METHODS[name]
     about = {
-        "name": result.name,
+        "name": name,
         "title": method.title,
         "about": method.about,
-        "seconds": result.seconds,
-        "attacks": attacked(result, plan, sizes),
-        "metrics": measured(result, plan),
+        "examples": [index for index, _ in records],
+        "seconds": sum(record["seconds"] for _, record in records),
+        "attacks": attacked(records),
+        "metrics": measured(records, plan.seed),
     }
-    if certificate is None:
-        return about | {"status": UNSMOOTHED, "certificate": None, "answers": None}
+    certified = [record for _, record in records if record["certificate"] is not None]
+    if not certified:
+        status = UNSMOOTHED if records else NOTHING
+        return about | {"status": status, "certificates": None, "answers": None}
     return about | {
-        "status": certificate.kind,
-        "noise": certificate.noise,
-        "norm": certificate.shift.norm,
-        "certificate": certificate.to_dict(),
-        "answers": answers(certificate, plan, sizes),
-        "statement": certificate.statement(plan.epsilon, plan.k),
-        "statements": [
-            certificate.statement(plan.epsilon, plan.k, example)
-            for example in range(len(result.maps))
-        ],
+        "status": certified[0]["kind"],
+        "noise": certified[0]["noise"],
+        "norm": certified[0]["norm"],
+        "certificates": [record["certificate"] for record in certified],
+        "answers": _answers([record["answers"] for record in certified]),
+        "statements": [record["statement"] for record in certified],
     }
 
 
-def answers(certificate: Certificate, plan: AuditPlan, sizes: list[float]) -> dict[str, Any]:
-    """What a certificate says at the plan's epsilon, along the curve, and its radii."""
-    overlap, cosine = OVERLAP_THRESHOLD, COSINE_THRESHOLD
-    return {
-        "overlap": {
-            **summary(certificate.overlap(plan.epsilon, plan.k)),
-            "curve": certificate.curve("overlap", sizes, k=plan.k).tolist(),
-            "threshold": overlap,
-            "radius": summary(certificate.certified_radius(overlap=overlap, k=plan.k)),
-        },
-        "cosine": {
-            **summary(certificate.cosine(plan.epsilon)),
-            "curve": certificate.curve("cosine", sizes).tolist(),
-            "threshold": cosine,
-            "radius": summary(certificate.certified_radius(cosine=cosine)),
-        },
-        "angle": summary(certificate.angle(plan.epsilon), upper=True),
+def _answers(answers: Sequence[Record]) -> dict[str, Any]:
+    """What the certificates of all examples say."""
+    thresholds = {"overlap": OVERLAP_THRESHOLD, "cosine": COSINE_THRESHOLD}
+    merged: dict[str, Any] = {
+        question: {
+            **summary([answer[question]["value"] for answer in answers]),
+            "curve": [answer[question]["curve"] for answer in answers],
+            "threshold": threshold,
+            "radius": summary([answer[question]["radius"] for answer in answers]),
+        }
+        for question, threshold in thresholds.items()
     }
+    angles = [answer["angle"]["value"] for answer in answers]
+    return merged | {"angle": summary(angles, upper=True)}

@@ -20,7 +20,8 @@ def level(attribution: Attribution, plan: AuditPlan, samples: int) -> dict[str, 
     """Keywords of ``attribute`` that say how to smooth; none where the method does not."""
     if not isinstance(attribution, SmoothedAttribution):
         return {}
-    return {"stdevs": plan.noise, "nt_samples": samples}
+    batch = {} if plan.batch_size is None else {"nt_samples_batch_size": plan.batch_size}
+    return {"stdevs": plan.noise, "nt_samples": samples, **batch}
 
 
 def explanation(
@@ -30,6 +31,8 @@ def explanation(
     keywords = level(attribution, plan, samples)
     if keywords:
         keywords |= {"seed": seed, "example_ids": subject.example_ids}
+    elif isinstance(attribution, IntegratedGradients):
+        keywords["internal_batch_size"] = plan.batch_size
 
     def explain(inputs: Tensor, target: Tensor | None = None) -> Tensor:
         leaves = inputs.detach().clone().requires_grad_()  # Captum warns where it has to do this

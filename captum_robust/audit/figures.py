@@ -10,21 +10,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch import Tensor
+from numpy.typing import NDArray
+from PIL import Image
 
+from captum_robust.audit.document import Results
+from captum_robust.audit.images import MAP_COLOURS, Picture
 from captum_robust.audit.methods import METHODS
 from captum_robust.audit.plan import AuditPlan, share_or_count_text
-from captum_robust.audit.runner import MethodResult
-from captum_robust.audit.subject import Subject
 from captum_robust.audit.summary import safe_quartiles
 
 FIGURES: Final = ("maps", "overlap", "cosine", "attacks")
 SHOWN: Final = 12  # examples in the figure of maps
 
 _DPI: Final = 160
+_MAPS_DPI, _FEW = 120, 96  # the maps' own resolution and number of colours
 _INK: Final = "#1f2933"
 _FAINT: Final = "#8a94a0"
-_MAP_COLOURS: Final = "viridis"  # perceptually uniform, readable without red and green
+_SCALE: Final = 2.4  # inches that the colour scale takes
 # Okabe and Ito (2008): told apart by readers with any colour vision; dashes serve print.
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 _LINES: Final = (
@@ -38,15 +40,13 @@ _LINES: Final = (
 )
 
 
-def figures(
-    plan: AuditPlan, subject: Subject, results: Sequence[MethodResult], document: dict[str, Any]
-) -> dict[str, bytes]:
+def figures(plan: AuditPlan, results: Results, document: dict[str, Any]) -> dict[str, bytes]:
     """PNG images by name.
 
     ``maps``; ``overlap`` and ``cosine`` where a method is certified; ``attacks`` where one is
     attacked.
     """
-    drawn = {"maps": maps_figure(subject, results)}
+    drawn = {"maps": maps_figure(results)}
     certified = [method for method in document["methods"] if method["answers"]]
     if certified:
         top = f"certified overlap of the top {_features(plan)}"
@@ -56,15 +56,16 @@ def figures(
     if attacked:
         top = f"overlap of the top {_features(plan)}"
         drawn["attacks"] = attack_figure(top, attacked, document)
-    return {name: png(figure) for name, figure in drawn.items()}
+    return {name: png(figure, _FEW if name == "maps" else None) for name, figure in drawn.items()}
 
 
-def maps_figure(subject: Subject, results: Sequence[MethodResult]) -> Figure:
+def maps_figure(results: Results) -> Figure:
     """Inputs in the first row, each method's maps in one row below, a column an example."""
-    count = min(SHOWN, len(subject.inputs))
-    rows = 1 + len(results)
+    count = min(SHOWN, len(results.examples))
+    rows = 1 + len(results.methods)
     label, side = 1.75, 0.78
-    figure = Figure(figsize=(label + side * count, 0.66 + side * rows), dpi=_DPI, facecolor="white")
+    width = label + max(side * count, _SCALE)
+    figure = Figure(figsize=(width, 0.66 + side * rows), dpi=_MAPS_DPI, facecolor="white")
     height = figure.get_figheight()
     grid = figure.add_gridspec(
         rows,
@@ -79,14 +80,17 @@ def maps_figure(subject: Subject, results: Sequence[MethodResult]) -> Figure:
     axes = [
         [figure.add_subplot(grid[row, column]) for column in range(count)] for row in range(rows)
     ]
-    pictures = subject.inputs.detach().cpu().mean(1)
-    for column in range(count):
-        axes[0][column].set_title(subject.labels[column], fontsize=8.5, color=_INK, pad=4)
-        _picture(axes[0][column], pictures[column], "gray", 0.0, 1.0)
-        for row, result in enumerate(results, start=1):
-            one = result.maps[column]
-            _picture(axes[row][column], one, _MAP_COLOURS, 0.0, float(one.max()) or 1.0)
-    for row, title in enumerate(["Input", *(METHODS[result.name].title for result in results)]):
+    for place, (_, example) in zip(axes[0], results.examples[:count], strict=True):
+        place.set_title(example["label"], fontsize=8.5, color=_INK, pad=4)
+        _picture(place, Picture.from_json(example["picture"]).pixels, "gray")
+    for row, name in enumerate(results.methods, start=1):
+        maps = results.pictures(name)
+        for index, place in enumerate(axes[row]):
+            if index in maps:
+                _picture(place, maps[index].pixels, MAP_COLOURS)
+            else:
+                _blank(place)
+    for row, title in enumerate(["Input", *(METHODS[name].title for name in results.methods)]):
         _row_label(axes[row][0], title)
     _colour_scale(figure)
     return figure
@@ -168,11 +172,16 @@ def _mark_epsilon(axes: Axes, epsilon: float) -> None:
     )
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
+def png(figure: Figure, colours: int | None = None) -> bytes:
+    """The figure as a PNG file, of so many colours: maps are noise, which compresses badly."""
     written = io.BytesIO()
     FigureCanvasAgg(figure).print_png(written)
-    return written.getvalue()
+    if colours is None:
+        return written.getvalue()
+    smaller = io.BytesIO()
+    with Image.open(written) as image:
+        image.convert("RGB").quantize(colours).save(smaller, "PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def _features(plan: AuditPlan) -> str:
@@ -183,8 +192,18 @@ def _cycle(count: int) -> list[tuple[str, Any]]:
     return [_LINES[index % len(_LINES)] for index in range(count)]
 
 
-def _picture(axes: Axes, image: Tensor, colours: str, low: float, high: float) -> None:
-    axes.imshow(image.numpy(), cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+def _picture(axes: Axes, pixels: NDArray[np.uint8], colours: str) -> None:
+    axes.imshow(pixels, cmap=colours, vmin=0, vmax=255, interpolation="nearest")
+    _bare(axes)
+
+
+def _blank(axes: Axes) -> None:
+    """The place of a map that could not be made."""
+    _bare(axes)
+    axes.text(0.5, 0.5, "skipped", ha="center", va="center", fontsize=7, color=_FAINT)
+
+
+def _bare(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -204,7 +223,7 @@ def _colour_scale(figure: Figure) -> None:
     width, height = figure.get_size_inches()
     axes = figure.add_axes((1 - 2.15 / width, 0.15 / height, 1.0 / width, 0.09 / height))
     scale = figure.colorbar(
-        ScalarMappable(cmap=_MAP_COLOURS), cax=axes, orientation="horizontal", ticks=[]
+        ScalarMappable(cmap=MAP_COLOURS), cax=axes, orientation="horizontal", ticks=[]
     )
     scale.outline.set_visible(False)
     text: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "fontsize": 8}

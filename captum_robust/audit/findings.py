@@ -1,21 +1,22 @@
-"""What attacks and metrics found, in JSON types."""
+"""What attacks and metrics found, over all examples, in JSON types."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from torch import Tensor
+import torch
 
 from captum_robust.audit import attacks, metrics
-from captum_robust.audit.methods import METHODS
 from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.runner import MethodResult
-from captum_robust.audit.subject import Subject
 from captum_robust.audit.summary import finite, summary
 from captum_robust.metrics import bootstrap_interval
 
 CONFIDENCE_LEVEL: Final = 0.95
+
+Record = dict[str, Any]
 
 
 def about_attacks(plan: AuditPlan) -> dict[str, Any]:
@@ -38,77 +39,90 @@ def about_metrics() -> dict[str, Any]:
     }
 
 
-def attacked(result: MethodResult, plan: AuditPlan, sizes: list[float]) -> dict[str, Any] | None:
+def attacked(records: Sequence[tuple[int, Record]]) -> dict[str, Any] | None:
     """One method's overlaps under attack, and what the redrawn claim certifies.
 
     ``measured`` and ``random`` bound the worst case from above, ``certified`` from below.
+
+    Args:
+        records: number of an example and what was found of it.
     """
-    found = result.attacked
-    if found is None:
+    found = [(index, record["attacks"]) for index, record in records if record["attacks"]]
+    if not found:
         return None
+    pieces = [piece for _, piece in found]
+    first = pieces[0]
     return {
-        "seconds": found.seconds,
-        "redrawn": None if found.redrawn is None else summary(found.redrawn),
-        "curve": _curve(found, plan, sizes),
+        "seconds": sum(piece["seconds"] for piece in pieces),
+        "examples": [index for index, _ in found],
+        "redrawn": None
+        if first["redrawn"] is None
+        else summary([piece["redrawn"] for piece in pieces]),
+        "curve": None if first["curve"] is None else [piece["curve"] for piece in pieces],
         "outcomes": [
-            {
-                "epsilon": outcome.epsilon,
-                "measured": summary(outcome.measured, upper=True),
-                "random": summary(outcome.random, upper=True),
-                "certified": None if outcome.certified is None else summary(outcome.certified),
-                "contradicted": outcome.contradicted,
-            }
-            for outcome in found.outcomes
+            _outcome([piece["outcomes"][place] for piece in pieces], [index for index, _ in found])
+            for place in range(len(first["outcomes"]))
         ],
     }
 
 
-def measured(result: MethodResult, plan: AuditPlan) -> dict[str, Any] | None:
+def _outcome(outcomes: Sequence[Record], examples: Sequence[int]) -> dict[str, Any]:
+    """All examples within one radius."""
+    certified = [outcome["certified"] for outcome in outcomes]
+    return {
+        "epsilon": outcomes[0]["epsilon"],
+        "measured": summary([outcome["measured"] for outcome in outcomes], upper=True),
+        "random": summary([outcome["random"] for outcome in outcomes], upper=True),
+        "certified": None if certified[0] is None else summary(certified),
+        "contradicted": [
+            example
+            for example, outcome in zip(examples, outcomes, strict=True)
+            if outcome["contradicted"]
+        ],
+    }
+
+
+def measured(records: Sequence[tuple[int, Record]], seed: int) -> dict[str, Any] | None:
     """One method's columns: values, their mean and its interval; curves where there are radii."""
-    found = result.measured
-    if found is None:
+    found = [(index, record["metrics"]) for index, record in records if record["metrics"]]
+    if not found:
         return None
-    columns = {name: _column(values, plan.seed) for name, values in found.values.items()}
-    for name, curve in found.curves.items():
-        columns[name]["by_radius"] = curve.tolist()
-    return {"seconds": found.seconds, "columns": columns}
+    pieces = [piece for _, piece in found]
+    columns = {
+        name: _column([piece["values"][name] for piece in pieces], seed)
+        for name in pieces[0]["values"]
+    }
+    for name in pieces[0]["curves"]:
+        columns[name]["by_radius"] = [piece["curves"][name] for piece in pieces]
+    return {
+        "seconds": sum(piece["seconds"] for piece in pieces),
+        "examples": [index for index, _ in found],
+        "columns": columns,
+    }
 
 
-def contradictions(result: MethodResult, subject: Subject) -> list[str]:
+def contradictions(
+    title: str, records: Sequence[tuple[int, Record]], labels: Sequence[str]
+) -> list[str]:
     """A sentence for each example of which an attack left less than is certified."""
-    outcomes = [] if result.attacked is None else result.attacked.outcomes
     return [
-        f"{METHODS[result.name].title}, example {example} ({subject.labels[example]}): "
-        f"an attack within epsilon = {outcome.epsilon:g} left "
-        f"{100 * _least(outcome, example):.1f} % of the top features, "
-        f"although {100 * float(outcome.certified[example]):.1f} % were certified."
-        for outcome in outcomes
-        if outcome.certified is not None
-        for example in outcome.contradicted
+        f"{title}, example {index} ({labels[index]}): "
+        f"an attack within epsilon = {outcome['epsilon']:g} left "
+        f"{100 * min(outcome['measured'], outcome['random']):.1f} % of the top features, "
+        f"although {100 * outcome['certified']:.1f} % were certified."
+        for index, record in records
+        for outcome in (record["attacks"]["outcomes"] if record["attacks"] else [])
+        if outcome["contradicted"]
     ]
 
 
-def _least(outcome: attacks.AttackOutcome, example: int) -> float:
-    return min(float(outcome.measured[example]), float(outcome.random[example]))
-
-
-def _curve(
-    found: attacks.AttackedMethod, plan: AuditPlan, sizes: list[float]
-) -> list[list[float]] | None:
-    """Overlaps ``(N, sizes)`` that the redrawn claim certifies."""
-    if found.certificate is None:
-        return None
-    return found.certificate.curve("overlap", sizes, k=plan.k).tolist()
-
-
-def _column(values: Tensor, seed: int) -> dict[str, Any]:
-    """Values ``(N,)``, their mean, and the ends of its interval where there are two values."""
+def _column(values: Sequence[float | None], seed: int) -> dict[str, Any]:
+    """Values, their mean, and the ends of its interval where there are two values."""
+    numbers = torch.tensor(
+        [math.nan if value is None else value for value in values], dtype=torch.float64
+    )
     interval = None
-    if len(values) > 1:
-        found = bootstrap_interval(values, confidence_level=CONFIDENCE_LEVEL, seed=seed)
+    if len(numbers) > 1:
+        found = bootstrap_interval(numbers, confidence_level=CONFIDENCE_LEVEL, seed=seed)
         interval = [found.low, found.high]
-    return {
-        "values": [finite(value) for value in values.tolist()],
-        "mean": finite(float(values.mean())),
-        "interval": interval,
-    }
+    return {"values": list(values), "mean": finite(float(numbers.mean())), "interval": interval}

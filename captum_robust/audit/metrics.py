@@ -227,7 +227,8 @@ def _at_random(
                 n_perturb_samples=SETTINGS.random_draws,
                 similarity=partial(cosine_similarity, channels=_PIXELS),
                 clamp=subject.bounds,
-                seed=apart(plan.seed, _PERTURBATION),
+                # Draws go by the place in the batch; the number sets those of examples apart.
+                seed=apart(plan.seed, _PERTURBATION + subject.example_ids[0]),
                 show_progress=show_progress,
                 target=subject.targets,
             )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captum_robust.attr import SmoothedAttribution
-from captum_robust.audit.attacks import AttackedMethod, attack_method, attackable
+from captum_robust.audit.attacks import AttackedMethod, attack_cost, attack_method, attackable
+from captum_robust.audit.explanation import explanation, level
+from captum_robust.audit.memory import halving
 from captum_robust.audit.methods import METHODS
-from captum_robust.audit.metrics import MeasuredMethod, measure_method
+from captum_robust.audit.metrics import MeasuredMethod, measure_method, metric_cost
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.subject import Subject
 from captum_robust.certificates import Certificate
@@ -48,6 +51,16 @@ def cost(plan: AuditPlan, subject: Subject) -> int:
     return len(smoothed) * plan.nt_samples * len(subject.inputs)
 
 
+def whole_cost(plan: AuditPlan, subject: Subject) -> dict[str, int]:
+    """Gradients of all that the plan asks for, by what they are for."""
+    steps = {"Certifying": cost(plan, subject)}
+    if plan.attacks:
+        steps["Attacking"] = attack_cost(plan, subject)
+    if plan.metrics:
+        steps["Measuring"] = metric_cost(plan, subject)
+    return steps
+
+
 def run_method(
     name: str, plan: AuditPlan, subject: Subject, show_progress: bool = False
 ) -> MethodResult:
@@ -59,6 +72,26 @@ def run_method(
     if plan.metrics:
         measured = measure_method(name, plan, subject, show_progress)
     return MethodResult(name, maps, certificate, seconds, attacked, measured)
+
+
+def run_example(
+    name: str, plan: AuditPlan, subject: Subject, predicted: bool, rows: int
+) -> tuple[MethodResult, int]:
+    """One method on one example, in passes that halve themselves; also the rows of a pass.
+
+    Args:
+        name: of the method.
+        plan: of the audit.
+        subject: of the one example.
+        predicted: whether the model predicts the class explained: attacks keep the prediction.
+        rows: of a pass, to begin with.
+
+    Raises:
+        Skipped: if memory does not suffice for a single row.
+    """
+    if not predicted:
+        plan = replace(plan, attacks=False, metrics=False)
+    return halving(lambda size: run_method(name, replace(plan, batch_size=size), subject), rows)
 
 
 def _explained(
@@ -73,16 +106,16 @@ def _explained(
         certificate = attribution.certify(
             subject.inputs,
             target=subject.targets,
-            stdevs=plan.noise,
-            nt_samples=plan.nt_samples,
             alpha=plan.alpha,
             seed=plan.seed,
             example_ids=subject.example_ids,
             show_progress=show_progress,
+            **level(attribution, plan, plan.nt_samples),
         )
         maps = certificate.attributions
     else:
-        inputs = subject.inputs.clone().requires_grad_()  # Captum warns where it has to do this
-        maps = attribution.attribute(inputs, target=subject.targets)
+        maps = explanation(attribution, plan, subject, plan.nt_samples, plan.seed)(subject.inputs)
+        if not torch.isfinite(maps).all():
+            raise RuntimeError("attributions must be finite; check the model at this input.")
     magnitudes = maps.detach().cpu().double().abs().sum(1)
     return magnitudes, certificate, time.perf_counter() - start

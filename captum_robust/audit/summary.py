@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 
-def summary(values: Tensor, upper: bool = False) -> dict[str, Any]:
-    """The values ``(N,)`` of all examples, and their quartiles on the safe side."""
-    quartiles = safe_quartiles(values.cpu().numpy(), upper)
-    low, median, high = (finite(float(value)) for value in quartiles)
+def summary(values: Sequence[float | None], upper: bool = False) -> dict[str, Any]:
+    """The values of all examples, None for infinity, and their quartiles on the safe side."""
+    numbers = [math.inf if value is None else value for value in values]
+    low, median, high = (finite(float(value)) for value in safe_quartiles(numbers, upper))
     return {
-        "values": [finite(value) for value in values.tolist()],
+        "values": [finite(number) for number in numbers],
         "median": median,
         "quartiles": [low, high],
     }

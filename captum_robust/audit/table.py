@@ -62,6 +62,9 @@ def metric_table(document: dict[str, Any]) -> str:
     arrows = ("higher" if column["higher_is_better"] else "lower" for column in columns)
     rows.append(("better:", *arrows))
     for method in document["methods"]:
+        if method["metrics"] is None:
+            rows.append((method["title"], "not measured"))
+            continue
         found = [method["metrics"]["columns"][column["name"]] for column in columns]
         rows.append((method["title"], *(words.estimate(one["mean"]) for one in found)))
         rows.append(("", *(words.interval(one["interval"]) for one in found)))

@@ -1,13 +1,42 @@
-"""What a person can mend: one line, exit code 2."""
+"""What stops an audit, each with its exit code."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the command answers to the shell; where two fit, the first of 3 and 4."""
+
+    DONE = 0
+    FAILED = 1  # stopped by the machine: disk, device, another process; what was finished is kept
+    USAGE = 2  # a wrong argument, or one that does not fit the model or the data
+    CONTRADICTED = 3  # an attack contradicts a certificate
+    INCOMPLETE = 4  # examples were skipped; the report names them
+    INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
 class UsageError(Exception):
     """A wrong argument or a missing extra; the message says what, and how to mend it."""
+
+
+class AuditFailure(Exception):
+    """What no argument can mend, such as a full disk; what was finished is kept."""
+
+
+class Skipped(Exception):
+    """An example, or one method on it, that cannot be done; the audit goes on without it.
+
+    Args:
+        reason: in words.
+        retry: whether the same command may succeed later.
+    """
+
+    def __init__(self, reason: str, retry: bool = False) -> None:
+        super().__init__(reason)
+        self.retry = retry
 
 
 def require(modules: Sequence[str]) -> None:
@@ -22,3 +51,15 @@ def require(modules: Sequence[str]) -> None:
             f"the audit needs {' and '.join(missing)}, not installed here; "
             'run: pip install "captum-robust[audit]"'
         )
+
+
+def printable(text: str) -> str:
+    r"""The text without line ends, control or direction characters, and without lone surrogates.
+
+    Example:
+        >>> print(printable("a" + chr(10) + chr(0x202E) + "b"))
+        a\n\u202eb
+    """
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )

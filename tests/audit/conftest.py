@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from captum_robust.__main__ import main
 from captum_robust.audit import attacks, digits, metrics
+from captum_robust.audit.journal import Journal
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.subject import Subject
 
@@ -21,6 +26,19 @@ BRIEF = metrics.MetricSettings(
     random_draws=2, map_samples=8, steps=2, attack_samples=4, judge_samples=8
 )
 SMALL = ["--limit", "3", "--nt-samples", "150", "--noise", "0.5", "--epsilon", "0.02"]
+
+
+def numbers(document: dict[str, Any]) -> dict[str, Any]:
+    """A report's document without what differs between two runs: times and the folder."""
+    kept = copy.deepcopy(document)
+    for name in ("created", "command"):
+        kept.pop(name)
+    kept["settings"].pop("out")
+    for method in kept["methods"]:
+        for part in (method, method["attacks"], method["metrics"]):
+            if part is not None:
+                part.pop("seconds")
+    return kept
 
 
 @dataclass
@@ -32,6 +50,11 @@ class Report:
     page: str
     printed: str
     progress: str
+
+    @property
+    def results(self) -> int:
+        """Number of results in the journal."""
+        return Journal(self.folder).count()
 
     def method(self, name: str) -> dict[str, Any]:
         """The document of one method."""
@@ -66,15 +89,34 @@ def plan(report: Report) -> AuditPlan:
 
 @pytest.fixture(scope="session")
 def subject(plan: AuditPlan) -> Subject:
-    """Its subject, trained once more."""
-    return digits.digits_subject(plan)
+    """Its subject, trained once more; its model remembers the generator's state after training."""
+    real = digits.train
+
+    def train(data: digits.Digits, generator: torch.Generator) -> nn.Module:
+        model = real(data, generator)
+        model.after = generator.get_state()
+        return model
+
+    with pytest.MonkeyPatch.context() as patch, digits.threads(1):
+        patch.setattr(digits, "train", train)
+        return digits.digits_subject(plan)
+
+
+def trained_as(subject: Subject) -> Callable[..., nn.Module]:
+    """In the place of the training: the same model, and as many random numbers drawn."""
+
+    def train(data: digits.Digits, generator: torch.Generator) -> nn.Module:
+        generator.set_state(subject.model.after)
+        return subject.model
+
+    return train
 
 
 @pytest.fixture(scope="session")
 def thorough(tmp_path_factory: pytest.TempPathFactory, subject: Subject) -> Report:
     """An audit with attacks and metrics, both weak and quick."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits, "train", lambda data, generator: subject.model)
+        patch.setattr(digits, "train", trained_as(subject))
         patch.setattr(attacks, "SETTINGS", GENTLE)
         patch.setattr(metrics, "SETTINGS", BRIEF)
         folder = tmp_path_factory.mktemp("thorough") / "report"
@@ -91,4 +133,4 @@ def gentle(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch, subject: Subject) -> None:
     """Spares the training where a test is about something else."""
-    monkeypatch.setattr(digits, "train", lambda data, generator: subject.model)
+    monkeypatch.setattr(digits, "train", trained_as(subject))

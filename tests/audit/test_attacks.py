@@ -159,6 +159,7 @@ def test_a_false_certificate_is_an_error_everywhere(
     assert any("ERROR" in line for line in report.printed.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained", "gentle")
 def test_every_method_is_attacked_and_measured(tmp_path) -> None:
     options = ["--limit", "1", "--nt-samples", "20", "--noise", "0.5", "--attacks", "--metrics"]
@@ -182,8 +183,8 @@ def test_the_cost_said_beforehand(plan: AuditPlan, subject: Subject, thorough: R
     # random; two fresh maps of 150 draws, and one at the input. An unsmoothed map is a gradient.
     smoothed = 3 * (3 * 2 * (4 + 8) + 2 * 150) + 150
     plain = 3 * (3 * 2 * (1 + 1) + 2) + 1
-    assert f"Attacking 3 digits: {3 * (2 * smoothed + plain):,} gradients." in thorough.progress
-    assert f"Certifying 3 digits: {cost(plan, subject):,} gradients." in thorough.progress
+    assert f"Attacking 3 examples: {3 * (2 * smoothed + plain):,} gradients" in thorough.progress
+    assert f"Certifying 3 examples: {cost(plan, subject):,} gradients" in thorough.progress
 
 
 def test_off_by_default(plan: AuditPlan, subject: Subject, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -12,9 +13,9 @@ import pytest
 import torch
 
 from captum_robust.__main__ import main, parser
-from captum_robust.audit import command, usage, words
-from captum_robust.audit.command import read_plan
+from captum_robust.audit import command, options, usage, words
 from captum_robust.audit.methods import METHODS
+from captum_robust.audit.options import read_plan
 from captum_robust.audit.plan import AuditPlan
 
 from .conftest import SMALL, Report, run_audit
@@ -22,7 +23,10 @@ from .conftest import SMALL, Report, run_audit
 
 def test_writes_the_report_and_prints_its_table_and_path(report: Report) -> None:
     written = {path.name for path in report.folder.iterdir()}
-    assert written == {"report.html", "report.json", "maps.png", "overlap.png", "cosine.png"}
+    figures = {"maps.png", "overlap.png", "cosine.png"}
+    assert written == {"report.html", "report.json", "plan.json", "examples", "results"} | figures
+    pages = {example["page"] for example in report.document["examples"]}
+    assert pages == {f"examples/{path.name}" for path in (report.folder / "examples").iterdir()}
     assert str(report.folder / "report.html") in report.printed
     rows = {line.split()[0]: line for line in report.printed.splitlines() if line.startswith("  ")}
     assert "no certificate: unsmoothed" in rows["Saliency"]
@@ -33,8 +37,8 @@ def test_writes_the_report_and_prints_its_table_and_path(report: Report) -> None
 
 
 def test_shows_progress_with_time_left(report: Report) -> None:
-    assert "900 gradients" in report.progress
-    assert "UniformSmoothing of 150 samples: 100%" in report.progress
+    assert re.search(r"Certifying 3 examples: 900 gradients, about \d+ s\.", report.progress)
+    assert "9 of 9 results: 100%" in report.progress
     assert "<00:00" in report.progress
 
 
@@ -73,9 +77,9 @@ def test_the_command_repeats_attacks_and_metrics(thorough: Report, plan: AuditPl
 def test_unsmoothed_methods_alone(tmp_path: Path) -> None:
     (tmp_path / "overlap.png").write_bytes(b"of an older run")
     report = run_audit(tmp_path, *SMALL, "--methods", "saliency")
-    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.json", "maps.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {"maps.png"}
     assert "no certificate: unsmoothed" in report.printed
-    assert report.document["methods"][0]["certificate"] is None
+    assert report.document["methods"][0]["certificates"] is None
 
 
 @pytest.mark.usefixtures("trained")
@@ -117,6 +121,16 @@ def test_every_method_once(tmp_path: Path) -> None:
         (["--limit", "1797"], "`--limit` must be at most 4"),
         (["--limit"], "argument --limit: expected one argument. See captum-robust audit --help."),
         (["--limits", "3"], "unrecognized arguments: --limits 3. See captum-robust --help."),
+        (["--limit", "some"], "`--limit` must be a whole number, got 'some'. Try --limit 12."),
+        (["--normalize", "0.5"], "`--normalize` must be means and standard deviations such as"),
+        (["--normalize", "0.5/0"], "`--normalize` must be in (0, inf), got 0.0. See "),
+        (["--normalize", "1,2,3/1,2"], "`--normalize` must have one mean and one standard"),
+        (["--target", "guess"], "`--target` must be one of 'label', 'prediction', got 'guess'."),
+        (["--batch-size", "0"], "`--batch-size` must be at least 1, got 0."),
+        (["--threads", "0"], "`--threads` must be at least 1, got 0."),
+        (["--model", "nothing.pt2"], "`--model` must be digits, a torch.export or TorchScript"),
+        (["--model", "torchvision:resnet"], "`--model` must name an architecture of torchvision"),
+        (["--data", "nowhere"], "`--data` must be digits, a folder of images or an .npz file"),
         (["--li", "3"], "unrecognized arguments: --li 3."),
     ],
 )
@@ -183,7 +197,7 @@ def test_ctrl_c_stops_with_one_line(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "run_method", interrupted)
+    monkeypatch.setattr(command, "open_source", interrupted)
     assert main(["audit", "--out", str(tmp_path)]) == 130
     assert (
         capsys.readouterr().err.splitlines()[-1] == "captum-robust: stopped; no report was written."
@@ -197,6 +211,8 @@ def test_help_as_a_program() -> None:
         text=True,
         check=True,
     )
-    for option in (*command.OPTIONS, *command.SWITCH_HELP):
+    for option in (*options.OPTIONS, *options.SWITCH_HELP, *options.PROCESS_HELP):
         assert "--" + option.replace("_", "-") in done.stdout
-    assert "(default 25%)" in " ".join(done.stdout.split())
+    said = " ".join(done.stdout.split())
+    assert "(default 25%)" in said
+    assert "Exit codes: 0 done;" in said

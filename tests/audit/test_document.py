@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from statistics import median_high, median_low
 
 import pytest
@@ -11,8 +10,9 @@ import torch
 from captum.attr import Saliency
 
 from captum_robust.attr import Abs, SparsifiedSmoothGrad, UniformSmoothing, UnitNorm
-from captum_robust.audit.document import command, epsilons
+from captum_robust.audit.document import command
 from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.record import epsilons
 from captum_robust.audit.subject import Subject
 from captum_robust.audit.summary import safe_quartiles, summary
 from captum_robust.certificates import Certificate
@@ -42,7 +42,7 @@ def certificates(plan: AuditPlan, subject: Subject) -> dict[str, Certificate]:
 
 def test_says_what_made_it(report: Report) -> None:
     document = report.document
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == 3
     assert document["settings"] == {
         "methods": ["saliency", "uniform", "sparsified"],
         "noise": 0.5,
@@ -55,11 +55,20 @@ def test_says_what_made_it(report: Report) -> None:
         "out": str(report.folder),
         "device": "cpu",
         "limit": 3,
+        "model": "digits",
+        "data": "digits",
+        "normalize": None,
+        "size": None,
+        "labels": None,
+        "target": None,
+        "batch_size": None,
+        "threads": None,
+        "gray": False,
         "attacks": False,
         "metrics": False,
     }
     assert document["attacks"] is None and document["metrics"] is None
-    assert document["errors"] == []
+    assert document["errors"] == document["skipped"] == []
     assert document["k_count"] == document["keep_count"] == 16
     assert document["versions"]["torch"] == torch.__version__.split("+")[0]
     assert document["versions"].keys() >= {"captum-robust", "captum", "numpy", "scipy", "python"}
@@ -86,10 +95,12 @@ def test_numbers_are_the_certificates_own(
     }
     for question, values in radii.items():
         assert answers[question]["radius"]["values"] == pytest.approx(values.tolist(), rel=1e-4)
-    assert method["certificate"]["nt_samples"] == 150
-    assert method["certificate"]["noise"] == certificate.to_dict()["noise"]
-    assert method["statement"] == certificate.statement(0.02, 16)
-    assert method["statements"][1] == certificate.statement(0.02, 16, example=1)
+    assert [found["nt_samples"] for found in method["certificates"]] == [150] * 3
+    law = certificate.to_dict()["noise"]["law"]
+    assert [found["noise"]["law"] for found in method["certificates"]] == [law] * 3
+    words = certificate.statement(0.02, 16, example=1)
+    assert method["statements"][1] == words.replace("  example 1, ", "  ")
+    assert method["examples"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["uniform", "sparsified"])
@@ -113,7 +124,7 @@ def test_curves_are_the_answers_one_by_one(
 def test_unsmoothed_methods_have_no_certificate(report: Report) -> None:
     saliency = report.document["methods"][0]
     assert saliency["status"] == "no certificate: unsmoothed"
-    assert saliency["certificate"] is None and saliency["answers"] is None
+    assert saliency["certificates"] is None and saliency["answers"] is None
 
 
 @pytest.mark.usefixtures("trained")
@@ -128,7 +139,7 @@ def test_full_overlap_of_all_features_has_no_largest_radius(tmp_path) -> None:
 
 
 def test_infinities_become_none() -> None:
-    answer = summary(torch.tensor([math.inf, 1.0, math.inf]))
+    answer = summary([None, 1.0, None])
     assert answer == {"values": [None, 1.0, None], "median": None, "quartiles": [1.0, None]}
     json.dumps(answer, allow_nan=False)
 
@@ -148,6 +159,7 @@ def test_medians_err_on_the_safe_side(count: int) -> None:
 def test_the_curve_reaches_beyond_noise_and_epsilon() -> None:
     assert epsilons(AuditPlan(noise=0.25, epsilon=0.1))[-1] == 0.5
     assert epsilons(AuditPlan(noise=0.25, epsilon=1.0))[-1] == 1.5
+    assert len(epsilons(AuditPlan(), features=10_000)) < len(epsilons(AuditPlan(), features=9_999))
 
 
 def test_the_command_is_quoted(tmp_path) -> None:

@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from captum_robust.audit.document import read_results
 from captum_robust.audit.figures import curve_figure, maps_figure
+from captum_robust.audit.journal import Journal
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.runner import run_method
 from captum_robust.audit.subject import Subject
@@ -23,17 +25,19 @@ def test_files_open_and_are_not_blank(name: str, report: Report) -> None:
         assert len(image.convert("L").getcolors(maxcolors=256) or range(257)) > 10
 
 
-def test_maps_stand_below_their_inputs(plan: AuditPlan, subject: Subject) -> None:
-    result = run_method("saliency", plan, subject)
-    figure = maps_figure(subject, [result])
+def test_maps_stand_below_their_inputs(report: Report, plan: AuditPlan, subject: Subject) -> None:
+    maps = run_method("saliency", plan, subject).maps
+    figure = maps_figure(read_results(Journal(report.folder), plan))
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    assert len(shown) == 2 * len(subject.inputs)
+    assert len(shown) == 4 * len(subject.inputs)
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == list(subject.labels)
-    first, second = len(subject.inputs), len(subject.inputs) + 1
-    assert torch.equal(torch.as_tensor(shown[0]), subject.inputs[0, 0])
-    assert torch.equal(torch.as_tensor(shown[first]), result.maps[0])
-    assert torch.equal(torch.as_tensor(shown[second]), result.maps[1])
+    for column in range(3):
+        picture = torch.as_tensor(shown[column]) / 255
+        torch.testing.assert_close(picture, subject.inputs[column, 0], atol=0.5001 / 255, rtol=0)
+        scaled = maps[column] / maps[column].max()
+        below = torch.as_tensor(shown[3 + column]).double() / 255
+        torch.testing.assert_close(below, scaled, atol=0.5001 / 255, rtol=0)
 
 
 @pytest.mark.parametrize("question", ["overlap", "cosine"])

@@ -112,7 +112,7 @@ def test_the_cost_said_beforehand(thorough: Report) -> None:
     # for the similarities and for insertion, and at three radii itself and two random ones.
     smoothed = 5 * (2 * 2 * 4 + 8) + (5 + 2 + 3 * 3) * 8
     plain = 5 * (2 * 2 + 1) + 16
-    assert f"Measuring 3 digits: {3 * (2 * smoothed + plain):,} gradients." in thorough.progress
+    assert f"Measuring 3 examples: {3 * (2 * smoothed + plain):,} gradients" in thorough.progress
 
 
 def test_page_and_table_say_which_direction_is_better(thorough: Report) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import hashlib
 import html
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -46,11 +49,38 @@ class Tags(HTMLParser):
 def test_is_well_formed_and_loads_nothing(report: Report) -> None:
     parsed = Tags(report.page)
     assert parsed.open == []
-    assert not {"script", "link", "iframe", "object", "base", "form"} & set(parsed.tags)
-    assert len(parsed.addresses) == 3
-    assert all(address.startswith("data:image/png;base64,") for address in parsed.addresses)
+    assert not {"link", "iframe", "object", "base", "form"} & set(parsed.tags)
+    assert parsed.tags.count("script") == 1
+    images = [address for address in parsed.addresses if address.startswith("data:")]
+    assert len(images) == 3
+    assert all(address.startswith("data:image/png;base64,") for address in images)
+    pages = {example["page"] for example in report.document["examples"]}
+    assert set(parsed.addresses) - set(images) == pages
     assert "url(" not in report.page and "@import" not in report.page
     assert "default-src 'none'" in report.page
+
+
+def test_only_the_script_that_sorts_may_run(report: Report) -> None:
+    [script] = re.findall(r"<script>(.*?)</script>", report.page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in report.page
+    assert "unsafe-inline" not in report.page.split("script-src")[1].split('"')[0]
+
+
+def test_every_example_has_a_page_of_its_own(report: Report) -> None:
+    for example in report.document["examples"]:
+        page = (report.folder / example["page"]).read_text(encoding="utf-8")
+        parsed = Tags(page)
+        assert parsed.open == [] and "script" not in parsed.tags
+        text = html.unescape(page)
+        for method in report.document["methods"][1:]:
+            assert method["statements"][example["index"]] in text
+            value = method["answers"]["overlap"]["values"][example["index"]]
+            assert words.share(value) in text
+        pictures = [address for address in parsed.addresses if address.startswith("data:")]
+        assert len(pictures) == 1 + len(report.document["methods"])
+        others = set(parsed.addresses) - set(pictures)
+        assert all((report.folder / "examples" / other).exists() for other in others)
 
 
 def test_holds_statements_settings_and_command(report: Report) -> None:
@@ -59,7 +89,6 @@ def test_holds_statements_settings_and_command(report: Report) -> None:
         if method["answers"] is None:
             assert "No certificate: unsmoothed" in text
         else:
-            assert method["statement"] in text
             assert method["statements"][0] in text
             assert words.share(method["answers"]["overlap"]["median"]) in text
             assert words.radius(method["answers"]["cosine"]["radius"]["median"]) in text
@@ -75,17 +104,19 @@ def test_hostile_strings_stay_inert(report: Report) -> None:
     document["settings"] |= {"device": HOSTILE, "out": HOSTILE}
     document["versions"] = {HOSTILE: HOSTILE}
     for example in document["examples"]:
-        example["label"] = HOSTILE
+        example |= {"label": HOSTILE, "name": HOSTILE}
+    document["skipped"] = [{"id": 7, "name": HOSTILE, "method": HOSTILE, "reason": HOSTILE}]
     for method in document["methods"]:
         method |= {"title": HOSTILE, "about": HOSTILE, "status": HOSTILE}
         if method["answers"]:
-            method |= {"noise": HOSTILE, "norm": HOSTILE, "statement": HOSTILE}
+            method |= {"noise": HOSTILE, "norm": HOSTILE}
             method["statements"] = [HOSTILE] * 3
     page = render_page(document, IMAGES)
     parsed = Tags(page)
-    assert "script" not in parsed.tags
+    assert parsed.tags.count("script") == 1
     assert parsed.handlers == []
-    assert all(address.startswith("data:") for address in parsed.addresses)
+    pages = {"#skipped", *(example["page"] for example in document["examples"])}
+    assert all(a.startswith("data:image/png") or a in pages for a in parsed.addresses)
     assert html.escape(HOSTILE, quote=False) in page.replace("&#34;", '"').replace("&#39;", "'")
 
 

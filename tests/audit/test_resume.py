@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -189,7 +191,15 @@ def test_ctrl_c_ends_a_long_native_call_within_a_second() -> None:
     assert waited < 1.0 + 1.0  # the second, and what a busy machine takes to notice
 
 
-def test_ctrl_c_the_usual_way_is_left_alone() -> None:
+@pytest.fixture
+def python_hears_ctrl_c() -> Iterator[None]:
+    """Workers that run tests side by side ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_the_usual_way_is_left_alone(python_hears_ctrl_c: None) -> None:
     with pytest.raises(KeyboardInterrupt), progress.prompt_interrupt(lambda: "never"):
         import _thread
 

@@ -273,12 +273,7 @@ class SmoothedAttribution(NoiseTunnel):
             >>> certificate.overlap(epsilon=0.01, k=0.5).shape
             torch.Size([3])
         """
-        if stdevs is None and radius is None:
-            raise ValueError("exactly one of `stdevs` and `radius` must be given, got neither.")
-        if (nt_samples is None) == (until is None):
-            raise ValueError("exactly one of `nt_samples` and `until` must be given.")
-        if attribute_kwargs.get("return_convergence_delta"):
-            raise ValueError("`return_convergence_delta` has no meaning for a certificate.")
+        _check_request(stdevs, radius, nt_samples, until, attribute_kwargs)
         refuse_dependent_samples(self)
         goal = None if until is None else Until.parsed(until, max_samples)
         terms = Terms.checked(
@@ -420,6 +415,22 @@ class Pass:
     is_tuple: bool
     deltas: list[Tensor]
     range: MapRange
+
+
+def _check_request(
+    stdevs: Levels | None,
+    radius: Levels | None,
+    nt_samples: int | None,
+    until: Mapping[str, Any] | None,
+    arguments: Mapping[str, Any],
+) -> None:
+    """Raises where a certificate is asked for without its noise or its samples."""
+    if stdevs is None and radius is None:
+        raise ValueError("exactly one of `stdevs` and `radius` must be given, got neither.")
+    if (nt_samples is None) == (until is None):
+        raise ValueError("exactly one of `nt_samples` and `until` must be given.")
+    if arguments.get("return_convergence_delta"):
+        raise ValueError("`return_convergence_delta` has no meaning for a certificate.")
 
 
 def _full_precision(maps: Maps) -> Maps:

@@ -18,26 +18,14 @@ from captum_robust.audit.images import MAP_COLOURS, Picture
 from captum_robust.audit.methods import METHODS
 from captum_robust.audit.plan import AuditPlan, share_or_count_text
 from captum_robust.audit.summary import safe_quartiles
+from captum_robust.visualization._canvas import FAINT, INK, MARKERS, line, style
 
 FIGURES: Final = ("maps", "overlap", "cosine", "attacks")
 SHOWN: Final = 12  # examples in the figure of maps
 
 _DPI: Final = 160
 _MAPS_DPI, _FEW = 120, 96  # the maps' own resolution and number of colours
-_INK: Final = "#1f2933"
-_FAINT: Final = "#8a94a0"
 _SCALE: Final = 2.4  # inches that the colour scale takes
-# Okabe and Ito (2008): told apart by readers with any colour vision; dashes serve print.
-_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
-_LINES: Final = (
-    ("#0072B2", "-"),
-    ("#D55E00", (0, (6, 2))),
-    ("#009E73", (0, (2, 1.5))),
-    ("#CC79A7", (0, (7, 2, 1.5, 2))),
-    ("#E69F00", "-"),
-    ("#56B4E9", (0, (6, 2))),
-    ("#000000", (0, (2, 1.5))),
-)
 
 
 def figures(plan: AuditPlan, results: Results, document: dict[str, Any]) -> dict[str, bytes]:
@@ -81,7 +69,7 @@ def maps_figure(results: Results) -> Figure:
         [figure.add_subplot(grid[row, column]) for column in range(count)] for row in range(rows)
     ]
     for place, (_, example) in zip(axes[0], results.examples[:count], strict=True):
-        place.set_title(example["label"], fontsize=8.5, color=_INK, pad=4)
+        place.set_title(example["label"], fontsize=8.5, color=INK, pad=4)
         _picture(place, Picture.from_json(example["picture"]).pixels, "gray")
     for row, name in enumerate(results.methods, start=1):
         maps = results.pictures(name)
@@ -135,7 +123,7 @@ def attack_figure(
         medians = [outcome["measured"]["median"] for outcome in found["outcomes"]]
         # Side by side: equal medians would hide each other.
         beside = reached + 0.022 * width * (place - (len(ordered) - 1) / 2)
-        style = {"color": colour, "linestyle": "none", "marker": _MARKERS[place % len(_MARKERS)]}
+        style = {"color": colour, "linestyle": "none", "marker": MARKERS[place % len(MARKERS)]}
         axes.plot(beside, medians, markersize=6, label=f"{title}, attacked", **style)
     axes.set_xlim(0, width)
     _finish(figure, axes)
@@ -153,12 +141,12 @@ def _plot_over_epsilon(ylabel: str, norm: str, document: dict[str, Any]) -> tupl
 
 def _finish(figure: Figure, axes: Axes) -> None:
     axes.set_ylim(0, 1.02)
-    figure.legend(frameon=False, fontsize=9, labelcolor=_INK, loc="outside lower center", ncols=2)
+    figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower center", ncols=2)
     _style(axes)
 
 
 def _mark_epsilon(axes: Axes, epsilon: float) -> None:
-    axes.axvline(epsilon, color=_FAINT, linewidth=1, zorder=0)
+    axes.axvline(epsilon, color=FAINT, linewidth=1, zorder=0)
     axes.annotate(
         f"ε = {epsilon:g}",
         (epsilon, 1.0),
@@ -168,7 +156,7 @@ def _mark_epsilon(axes: Axes, epsilon: float) -> None:
         ha="center",
         va="bottom",
         fontsize=8.5,
-        color=_INK,
+        color=INK,
     )
 
 
@@ -189,7 +177,7 @@ def _features(plan: AuditPlan) -> str:
 
 
 def _cycle(count: int) -> list[tuple[str, Any]]:
-    return [_LINES[index % len(_LINES)] for index in range(count)]
+    return [line(index) for index in range(count)]
 
 
 def _picture(axes: Axes, pixels: NDArray[np.uint8], colours: str) -> None:
@@ -200,7 +188,7 @@ def _picture(axes: Axes, pixels: NDArray[np.uint8], colours: str) -> None:
 def _blank(axes: Axes) -> None:
     """The place of a map that could not be made."""
     _bare(axes)
-    axes.text(0.5, 0.5, "skipped", ha="center", va="center", fontsize=7, color=_FAINT)
+    axes.text(0.5, 0.5, "skipped", ha="center", va="center", fontsize=7, color=FAINT)
 
 
 def _bare(axes: Axes) -> None:
@@ -212,7 +200,7 @@ def _bare(axes: Axes) -> None:
 
 def _row_label(axes: Axes, title: str) -> None:
     axes.text(
-        -0.12, 0.5, title, transform=axes.transAxes, ha="right", va="center", fontsize=9, color=_INK
+        -0.12, 0.5, title, transform=axes.transAxes, ha="right", va="center", fontsize=9, color=INK
     )
 
 
@@ -227,17 +215,13 @@ def _colour_scale(figure: Figure) -> None:
     )
     scale.outline.set_visible(False)
     text: dict[str, Any] = {"transform": axes.transAxes, "va": "center", "fontsize": 8}
-    axes.text(-0.06, 0.5, "0", ha="right", color=_INK, **text)
-    axes.text(1.06, 0.5, "the map's largest", ha="left", color=_INK, **text)
+    axes.text(-0.06, 0.5, "0", ha="right", color=INK, **text)
+    axes.text(1.06, 0.5, "the map's largest", ha="left", color=INK, **text)
 
 
 def _style(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_FAINT)
-    axes.tick_params(colors=_INK, labelsize=9, color=_FAINT)
-    axes.xaxis.label.set(color=_INK, fontsize=9.5)
-    axes.yaxis.label.set(color=_INK, fontsize=9.5)
-    axes.grid(axis="y", color="#e4e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
+    """The style of all curves, at the size of the report."""
+    style(axes)
+    axes.tick_params(labelsize=9)
+    axes.xaxis.label.set_fontsize(9.5)
+    axes.yaxis.label.set_fontsize(9.5)

@@ -59,7 +59,7 @@ class OverlapEvidence:
         distance = everything
         if self.costs is not None and self.norms is not None:
             moved = [self.norms.deviation(np.array([shift]))[0] for shift in shifts]
-            distance = np.array([self.costs.displaced(far) for far in moved])
+            distance = self.costs.displaced(moved)
         return elementwise, distance
 
     def shares(self, shifts: Array) -> Array:
@@ -81,6 +81,6 @@ class OverlapEvidence:
             if allowed >= self.costs.most:
                 return np.inf
             # Strictly cheaper than one exchange more than allowed.
-            far = float(self.costs.cost(allowed + 1)) * (1.0 - 1e-12)
+            far = self.costs.cost(allowed + 1) * (1.0 - 1e-12)
             shift = max(shift, float(self.norms.shift_of_deviation(far)[0]))
         return float(shift)

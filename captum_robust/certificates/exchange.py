@@ -38,47 +38,65 @@ class ExchangeCosts:
         inside = np.zeros(means.size, dtype=bool)
         inside[top_indices(means, count)] = True
         self.most = min(count, means.size - count)
-        self._leaving = np.sort(means[inside])[: self.most]
-        self._entering = np.sort(means[~inside])[::-1][: self.most]
+        leaving = np.sort(means[inside])[: self.most]
+        entering = np.sort(means[~inside])[::-1][: self.most]
+        costs = _least_distances(leaving, entering) * (1.0 - 1e-9)
+        # What rounding may have put out of order is put below, the safe side.
+        self._costs = np.minimum.accumulate(costs[::-1])[::-1]
 
-    def cost(self, exchanged: int) -> Array:
+    def cost(self, exchanged: int) -> float:
         """c(n), rounded down, for n in [0, min(K, m - K)]."""
-        leaving, entering = self._leaving[:exchanged], self._entering[:exchanged]
-        level = _cheapest_level(leaving, entering)
-        above, below = np.clip(leaving - level, 0.0, None), np.clip(level - entering, 0.0, None)
-        return np.sqrt(above @ above + below @ below) * (1.0 - 1e-9)
+        return float(self._costs[exchanged])
 
-    def displaced(self, distance: float) -> int:
-        """The most features that a map can exchange by moving ``distance``."""
-        kept, lost = 0, self.most + 1
-        while lost - kept > 1:
-            middle = (kept + lost) // 2
-            if self.cost(middle) <= distance:
-                kept = middle
-            else:
-                lost = middle
-        return kept
+    def displaced(self, distances: ArrayLike) -> NDArray[np.int64]:
+        """The most features that a map can exchange by moving each distance."""
+        return np.searchsorted(self._costs, distances, side="right") - 1
 
 
-def _cheapest_level(leaving: Array, entering: Array) -> float:
-    """The level that minimises the cost.
+def _least_distances(leaving: Array, entering: Array) -> Array:
+    r"""c(n) of the first n of each, for n = 0, 1, ..., by sums that all n share.
 
-    The derivative, the sum of (s - h_j)+ less the sum of (h_i - s)+, grows piecewise linearly with
-    kinks at the values. Between the kinks it is slope * s - offset; its root is exact, and any
-    other level would over-state the cost, which is the unsafe side.
+    ``leaving`` grows, ``entering`` falls, and no entry of the second is above one of the first, so
+    a level leaves behind p entries of one of them at most. The others, of which there are 2n - p,
+    meet at their mean: c(n)^2 is their scatter about it, :math:`\sum v^2 - (\sum v)^2/(2n-p)`.
+    No digit is lost in the difference, since values v are taken from the middle between the two
+    kinds: :math:`\sum v^2 \le 5c(n)^2`. If none is left behind, each of n pairs v >= 0 >= w adds at
+    least :math:`(v-w)^2/2 \ge (v^2+w^2)/2` to it; else the n of the other kind are each at least
+    the level's distance s from it, so :math:`ns^2 \le c(n)^2` and
+    :math:`v^2 \le 2(v-s)^2 + 2s^2`.
     """
-    kinks = np.sort(np.concatenate([leaving, entering]))
-    if not kinks.size:
-        return 0.0
-    rising = np.sort(entering)
-    below = np.searchsorted(rising, kinks, side="right")
-    above = leaving.size - np.searchsorted(leaving, kinks, side="right")
-    sums_below = np.concatenate([[0.0], np.cumsum(rising)])[below]
-    sums_above = np.concatenate([[0.0], np.cumsum(leaving[::-1])])[above]
-    slope, offset = below + above, sums_below + sums_above
-    derivative = slope * kinks - offset
-    place = int(np.searchsorted(derivative, 0.0, side="right")) - 1
-    place = max(place, 0)
-    if slope[place] == 0:
-        return float(kinks[place])
-    return float(offset[place] / slope[place])
+    if not leaving.size:
+        return np.zeros(1)
+    middle = (leaving[0] + entering[0]) / 2.0
+    up, down = leaving - middle, middle - entering
+    sums = np.stack([_running(up), -_running(down)])
+    squares = np.stack([_running(up**2), _running(down**2)])
+    passed = np.stack([_passed(up, *sums), _passed(down, *-sums[::-1])])
+    chosen = np.arange(2)[:, None], passed
+    active = 2 * np.arange(up.size + 1) - passed.sum(0)
+    total = sums.sum(0) - sums[chosen].sum(0)
+    scatter = squares.sum(0) - squares[chosen].sum(0) - total**2 / np.maximum(active, 1)
+    return np.sqrt(np.maximum(scatter, 0.0))
+
+
+def _running(values: Array) -> Array:
+    """Sums of the first 0, 1, ... values."""
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _passed(values: Array, sums: Array, others: Array) -> NDArray[np.int64]:
+    r"""How many of the first n growing values lie below the level, for each n, by bisection.
+
+    The cost grows in the level beyond :math:`v_p` if its derivative there,
+    :math:`(2n-p)v_p - (\sum_{i \le n} v_i - \sum_{i \le p} v_i + \sum_{j \le n} w_j)`, is not
+    negative; it does not fall in p.
+    """
+    count = np.arange(sums.size)
+    low, high = np.zeros_like(count), count.copy()
+    while (low < high).any():
+        place = (low + high + 1) // 2
+        value = values[np.maximum(place - 1, 0)]
+        falls = (2 * count - place) * value < sums - sums[place] + others
+        low, high = np.where(falls, place, low), np.where(falls, high, place - 1)
+        high = np.maximum(low, high)
+    return low

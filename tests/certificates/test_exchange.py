@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from captum_robust.certificates.exchange import ExchangeCosts, _cheapest_level
+from captum_robust.certificates.exchange import ExchangeCosts
 
 
 def literal_cost(leaving, entering):
@@ -48,14 +48,14 @@ def test_cost_is_the_literal_minimum_and_never_above_it(block):
         for exchanged in range(costs.most + 1):
             leaving = means[order[count - exchanged : count]]
             entering = means[order[count : count + exchanged]]
-            cost = float(costs.cost(exchanged))
+            cost = costs.cost(exchanged)
             if not exchanged:
                 assert cost == 0.0
                 continue
             wanted = literal_cost(leaving, entering)
             assert cost <= wanted * (1 - 0.5e-9) + 1e-14 * scale
             assert cost >= wanted * (1 - 1e-6) - 1e-9 * scale
-        rising = [float(costs.cost(n)) for n in range(costs.most + 1)]
+        rising = [costs.cost(n) for n in range(costs.most + 1)]
         assert (np.diff(rising) >= -1e-12 * scale).all()  # what bisection rests on
 
 
@@ -96,17 +96,13 @@ def test_ties_k_of_one_and_all_features():
     assert crowded.most == 1 and crowded.displaced(100.0) == 1
 
 
-def test_a_level_beside_the_best_over_states_the_cost():
-    leaving, entering = np.array([2.0, 3.0]), np.array([1.0, 0.0])
-    level = _cheapest_level(leaving, entering)
-    assert level == pytest.approx(1.5)
-
-    def cost(s):
-        return (np.clip(leaving - s, 0, None) ** 2).sum() + (
-            np.clip(s - entering, 0, None) ** 2
-        ).sum()
-
-    assert cost(level) < min(cost(level + 0.1), cost(level - 0.1))
+def test_values_far_from_zero_lose_no_digits():
+    """The spread is a billionth of the values; literally, on the spread alone."""
+    rng = np.random.default_rng(3)
+    small = rng.integers(0, 1_000, size=40) / 2.0**30  # exact after adding 1
+    near, far = ExchangeCosts(small, 15), ExchangeCosts(small + 1.0, 15)
+    for exchanged in range(16):
+        assert far.cost(exchanged) == pytest.approx(near.cost(exchanged), rel=1e-9)
 
 
 def test_large_maps_agree_with_the_search():

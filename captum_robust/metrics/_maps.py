@@ -86,9 +86,15 @@ def normalized(vectors: Tensor, normalize: Normalize) -> Tensor:
     return vectors / torch.where(size > 0, size, 1.0)
 
 
+def ends(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Least and greatest entry of each row, ``(N, 1)``; on CPUs far faster than ``aminmax(1)``."""
+    rows = vectors.detach()
+    return rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
+
+
 def rescaled(vectors: Tensor) -> Tensor:
     """The rows, where their squares are safe; else over their largest magnitude, held constant."""
-    low, high = vectors.detach().aminmax(dim=1, keepdim=True)
+    low, high = ends(vectors)
     largest = high.maximum(-low)
     limits = torch.finfo(vectors.dtype)
     safe = (largest == 0) | ((largest > limits.tiny**0.25) & (largest < limits.max**0.25))
@@ -148,8 +154,8 @@ def _as_tuple(name: str, maps: Maps) -> tuple[Tensor, ...]:
 
 def _check_finite(name: str, maps: tuple[Tensor, ...]) -> None:
     for part in maps:
-        ends = part.detach().reshape(part.shape[0], -1).aminmax(dim=1)
-        finite = torch.isfinite(ends.min) & torch.isfinite(ends.max)  # NaN shows in both
+        low, high = ends(part.reshape(part.shape[0], -1))
+        finite = torch.isfinite(low) & torch.isfinite(high)  # NaN shows in both
         if not finite.all():
-            example = int((~finite).nonzero()[0])
+            example = int((~finite)[:, 0].nonzero()[0])
             raise ValueError(f"`{name}` must be finite, got NaN or infinity in example {example}.")

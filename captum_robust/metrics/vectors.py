@@ -12,6 +12,7 @@ from captum_robust.metrics._maps import (
     Normalize,
     as_vectors,
     distance,
+    ends,
     rescaled,
 )
 
@@ -173,5 +174,5 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def _centred(vectors: Tensor) -> Tensor:
     """Rows less their mean; exactly zero for constant rows, whatever rounding does."""
     vectors = rescaled(vectors)
-    low, high = vectors.detach().aminmax(dim=1, keepdim=True)
+    low, high = ends(vectors)
     return (vectors - vectors.mean(1, keepdim=True)) * (low != high)

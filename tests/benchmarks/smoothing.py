@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from captum.attr import NoiseTunnel, Saliency
@@ -86,17 +87,25 @@ def print_ratio(clock: str, times: dict[str, list[float]]) -> None:
     )
 
 
-def rise_of_memory(name: str, samples: int) -> int:
-    """How far one call raises the peak of this process, in KiB (Linux and macOS)."""
+def peak_of_memory() -> int:
+    """The peak of this process so far, in KiB (Linux and macOS)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the process that started this one
+        (line,) = (each for each in status.read_text().splitlines() if each.startswith("VmHWM"))
+        return int(line.split()[1])
     import resource
 
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def rise_of_memory(name: str, samples: int) -> int:
+    """How far one call raises the peak of this process, in KiB."""
     torch.set_num_threads(1)
     tunnel, images = TUNNELS[name](Saliency(lenet())), torch.randn(4, 3, 32, 32)
     tunnel.attribute(images, target=0, nt_samples=1)  # what the first call loads is not counted
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_of_memory()
     tunnel.attribute(images, target=0, nt_samples=samples)
-    unit = 1024 if sys.platform == "darwin" else 1
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // unit
+    return peak_of_memory() - before
 
 
 def compare_memory(samples: int, repeats: int) -> None:

@@ -19,7 +19,7 @@ from captum_robust import losses
 
 Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
 BOX = {"lower_bound": 0.0, "upper_bound": 1.0}
-IG = {"attribute_kwargs": {"n_steps": 5}}
+IG = {"attribute_kwargs": {"n_steps": 3}}
 
 
 class Loss(NamedTuple):
@@ -40,7 +40,7 @@ def attached(cosine: float, l2: float) -> Step:
 
 
 def path(kind: type[losses.IGNorm], weight: float) -> Step:
-    return kind(0.1, 7, 0.02, weight=weight, path_steps=10, approx_factor=2, **BOX)
+    return kind(0.1, 3, 0.05, weight=weight, path_steps=6, approx_factor=2, **BOX)
 
 
 LOSSES = [
@@ -76,26 +76,26 @@ LOSSES = [
         lambda _: losses.AdversarialTraining(0.1, 10, **BOX),
     ),
     Loss("TRADES", "beta 1, radius 0.1, 10 steps", lambda _: losses.TRADES(0.1, 10, beta=1, **BOX)),
-    Loss("IGNorm", "1, radius 0.1, 7 steps, 10 points (5)", lambda _: path(losses.IGNorm, 1.0)),
+    Loss("IGNorm", "1, radius 0.1, 3 steps, 6 points (3)", lambda _: path(losses.IGNorm, 1.0)),
     Loss(
         "IGSumNorm",
-        "0.1, radius 0.1, 7 steps, 10 points (5)",
+        "0.1, radius 0.1, 3 steps, 6 points (3)",
         lambda _: path(losses.IGSumNorm, 0.1),
     ),
     Loss(
         "IGR",
-        "1 on TRADES as above, 5 steps of IG",
+        "1 on TRADES as above, 3 steps of IG",
         lambda _: losses.IGR(losses.TRADES(0.1, 10, beta=1, **BOX), 1.0, **IG),
     ),
     Loss(
         "AAT",
-        "1, radius 0.1, 5 steps, 5 of IG",
-        lambda _: losses.AAT(0.1, 5, **IG, **BOX),
+        "1, radius 0.1, 3 steps, 3 of IG",
+        lambda _: losses.AAT(0.1, 3, **IG, **BOX),
     ),
     Loss(
         "AdvAAT",
-        "1, radius 0.1, 5 steps, 5 of IG",
-        lambda _: losses.AdvAAT(0.1, 5, **IG, **BOX),
+        "1, radius 0.1, 3 steps, 3 of IG",
+        lambda _: losses.AdvAAT(0.1, 3, **IG, **BOX),
     ),
     Loss("ART", "0.5, radius 0.1, 3 steps, k 30 %", lambda _: losses.ART(0.1, 3, k=0.3, **BOX)),
     Loss(

@@ -22,6 +22,7 @@ from captum.attr import (
 )
 from torch import Tensor
 
+from captum_robust._attention import plain_attention
 from captum_robust._captum import TargetType, _run_forward
 
 # Each computes its map from `gradient_func` and smooth operations on the inputs alone.
@@ -88,26 +89,29 @@ def differentiable(attribution: Attribution) -> Iterator[Attribution]:
         with bring():
             yield attribution
         return
-    if isinstance(attribution, _LAYER_METHODS):
-        with _layer_graph(attribution):
-            yield attribution
-        return
-    if not isinstance(attribution, _FROM_GRADIENTS):
+    if not isinstance(attribution, (*_LAYER_METHODS, *_FROM_GRADIENTS)):
         raise TypeError(_why_not(attribution))
+    graph = _layer_graph if isinstance(attribution, _LAYER_METHODS) else _input_graph
+    with plain_attention(), torch.enable_grad(), graph(attribution):
+        yield attribution
+
+
+@contextmanager
+def _input_graph(attribution: Attribution) -> Iterator[None]:
+    """Exchanges the function that Captum computes gradients with."""
     with ExitStack() as stack:
         stack.enter_context(_replaced(attribution, "gradient_func", _gradients_with_graph))
         if isinstance(attribution, IntegratedGradients):
             whole = functools.partial(_refuse_batches, attribution._attribute)
             stack.enter_context(_replaced(attribution, "_attribute", whole))
-        stack.enter_context(torch.enable_grad())
-        yield attribution
+        yield
 
 
 @contextmanager
 def _layer_graph(attribution: Attribution) -> Iterator[None]:
     """Passes the one keyword that makes Captum's layer gradients carry a graph."""
     bound = functools.partial(attribution.attribute, grad_kwargs={"create_graph": True})
-    with _replaced(attribution, "attribute", bound), torch.enable_grad():
+    with _replaced(attribution, "attribute", bound):
         yield
 
 

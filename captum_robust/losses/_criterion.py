@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from captum_robust._checks import check_inputs, check_number
 from captum_robust.robust.softplus import has_curvature
@@ -87,7 +86,7 @@ class Criterion(nn.Module, ABC):
         """
         if not self.needs_curvature or self._curved == id(model):
             return
-        with frozen_statistics(model), plain_attention():
+        with frozen_statistics(model):
             if not has_curvature(bare(model), (inputs[:1],)):
                 raise RuntimeError(
                     f"{type(self).__name__} needs a net with second derivatives, and those of "
@@ -143,11 +142,6 @@ def bare(model: Any) -> Any:
     Gradients meet at the parameters, where the wrapper sees those of every pass.
     """
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-
-
-def plain_attention() -> AbstractContextManager[None]:
-    """Attention by operations that have second derivatives, which the fused kernels lack."""
-    return sdpa_kernel(SDPBackend.MATH)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from captum_robust._attention import plain_attention
 from captum_robust._features import flatten
-from captum_robust.losses._criterion import Model, at_least_single, logits, plain_attention
+from captum_robust.losses._criterion import Model, at_least_single, logits
 
 
 def pass_of(model: Model, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

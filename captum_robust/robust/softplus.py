@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from captum_robust._attention import plain_attention
 from captum_robust._checks import check_number
 
 Beta = float | tuple[float, float]
@@ -96,7 +97,7 @@ def has_curvature(function: Callable[..., Any], inputs: Iterable[Any]) -> bool:
 
     Asks one Hessian-vector product, in one fixed direction for each input.
     """
-    with torch.enable_grad():
+    with torch.enable_grad(), plain_attention():
         points = [x.detach().clone().requires_grad_() if _is_real(x) else x for x in inputs]
         leaves = [x for x in points if _is_real(x)]
         slopes = _gradients(_along([function(*points)]), leaves)

@@ -8,6 +8,7 @@ import captum.attr as captums
 import pytest
 import torch
 from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
+from torch import nn
 
 from captum_robust.attr import (
     Abs,
@@ -85,6 +86,31 @@ def test_plain_maps(smooth_net, name, outside):
             return function(inputs)
 
     check_jacobian(weighed, torch.randn(3, 4, dtype=torch.float64))
+
+
+class Attention(nn.Module):
+    """Fused, and so without second derivatives of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = x.unflatten(1, (1, 4, 2))
+        return self.last(nn.functional.scaled_dot_product_attention(x, x, x).flatten(1))
+
+
+@pytest.mark.parametrize("name", ["Saliency", "InputXGradient", "IntegratedGradients"])
+def test_maps_through_fused_attention(name):
+    torch.manual_seed(0)
+    make, arguments = BASES[name]
+    base = make(Attention().double())
+
+    def function(inputs):
+        with differentiable(base):
+            return base.attribute(inputs, target=1, **arguments)
+
+    check_jacobian(function, torch.randn(2, 8, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", SMOOTHED)

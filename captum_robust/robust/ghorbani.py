@@ -131,13 +131,16 @@ class MassCenterAttack(AttributionAttack):
     """Moves the centre of mass of an image's map as far as it can.
 
     Ghorbani et al. (2019), mass-centre attack; :class:`MassCenterObjective` has the formula. Their
-    code's clean centre, cut to whole pixels, is kept in the objective and not in the score.
+    code's clean centre, cut to whole pixels, is kept in the objective and not in the score. The first
+    steps decide which way the centre goes, so it climbs three times (``restarts``), theirs once.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
         reference: ``"exact"`` reaches further on average, see :class:`MassCenterObjective`.
         **pieces: further keywords of :class:`AttributionAttack`.
     """
+
+    restarts = 3
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from captum_robust.losses._criterion import (
     Criterion,
     Model,
     bare,
+    check_bound,
     check_weight,
     cross_entropy,
     frozen_statistics,
@@ -77,7 +78,8 @@ class AdversarialCriterion(Criterion):
         self.step_size = step_size
         if step_size is not None:
             _check_finite_size("step_size", step_size, positive=True)
-        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+        self.lower_bound = check_bound("lower_bound", lower_bound)
+        self.upper_bound = check_bound("upper_bound", upper_bound)
         self.norm = check_choice("norm", norm, tuple(BALLS))
         if self.stationary and not random_start:
             raise ValueError(

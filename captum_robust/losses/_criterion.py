@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from captum_robust._checks import check_inputs, check_number
-from captum_robust.robust.softplus import has_curvature
+from captum_robust.robust.softplus import SoftplusSurrogate
 
 Model = Callable[[Tensor], Tensor]
 
@@ -30,13 +31,10 @@ class Criterion(nn.Module, ABC):
     """
 
     weights: Mapping[str, float]
-    needs_curvature: ClassVar[bool] = False
-    """Whether the terms differentiate twice in the input, so that piecewise-linear nets fail."""
 
     def __init__(self) -> None:
         super().__init__()
         self.terms: dict[str, Tensor] = {}
-        self._curved: int | None = None
 
     @abstractmethod
     def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -46,7 +44,8 @@ class Criterion(nn.Module, ABC):
         """The loss of a batch.
 
         Args:
-            model: a net from ``(N, *)`` to logits ``(N, classes)``, in training mode or not.
+            model: a net from ``(N, *)`` to logits ``(N, classes)``, at least two classes, in
+                training mode or not; or any function or object that calls one.
             inputs: floating point, finite, ``(N, *)``.
             target: true classes, ``(N,)``, integers in ``[0, classes)``.
 
@@ -55,8 +54,9 @@ class Criterion(nn.Module, ABC):
             and ``torch.inference_mode``, which may be on.
 
         Raises:
-            ValueError: if the inputs are not finite, or a target is out of range.
-            TypeError: if inputs are not floating point or targets not integers.
+            ValueError: if the inputs are not finite, a target is out of range, or the model has a
+                single class.
+            TypeError: if inputs are not floating point, targets not integers, or outputs no Tensor.
             RuntimeError: if a term is not finite, which the message names, or if the loss needs
                 second derivatives and the model is piecewise linear.
         """
@@ -64,7 +64,6 @@ class Criterion(nn.Module, ABC):
         with_graph = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             points, classes = _usable(inputs.detach()), _usable(target).long()
-            self._check_curvature(model, points)
             values = self.values(model, points, classes)
             means = {name: value.mean() for name, value in values.items()}
             parts = [self.weights[name] * mean for name, mean in means.items()]
@@ -78,44 +77,42 @@ class Criterion(nn.Module, ABC):
         """The weights, for printing."""
         return ", ".join(f"{name}={weight:g}" for name, weight in self.weights.items())
 
-    def _check_curvature(self, model: Model, inputs: Tensor) -> None:
-        """Asks one Hessian-vector product of each new model, where the loss needs any.
-
-        Raises:
-            RuntimeError: if it is zero.
-        """
-        if not self.needs_curvature or self._curved == id(model):
-            return
-        with frozen_statistics(model):
-            if not has_curvature(bare(model), (inputs[:1],)):
-                raise RuntimeError(
-                    f"{type(self).__name__} needs a net with second derivatives, and those of "
-                    "`model` are zero (it is piecewise linear): train with nn.Softplus(beta=3) in "
-                    "place of nn.ReLU, or pass captum_robust.robust.softplus_surrogate(model, 3.0)."
-                )
-        self._curved = id(model)
-
 
 def logits(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     """The model's outputs, of which ``target`` selects one an example.
 
     Raises:
         TypeError: if the model returns no Tensor.
-        ValueError: if the outputs are not ``(N, classes)`` or a target is not among the classes.
+        ValueError: if the outputs are not ``(N, classes)`` with two classes or more, or a target is
+            not among them.
     """
-    outputs = model(inputs)
-    if not isinstance(outputs, Tensor):
-        raise TypeError(f"`model` must return logits as a Tensor, got {type(outputs).__name__}.")
-    if outputs.dim() != 2 or len(outputs) != len(inputs):
-        raise ValueError(
-            "`model` must return logits of shape (N, classes), "
-            f"got {tuple(outputs.shape)} for {len(inputs)} inputs."
-        )
+    outputs = all_logits(model, inputs)
     classes = outputs.shape[1]
     if bool(((target < 0) | (target >= classes)).any()):
         raise ValueError(
             f"`target` must be in [0, {classes - 1}] (the model's classes), "
             f"got values from {int(target.min())} to {int(target.max())}."
+        )
+    return outputs
+
+
+def all_logits(model: Model, inputs: Tensor, name: str = "model") -> Tensor:
+    """The outputs of a model, checked; ``name`` is what errors call it."""
+    outputs = model(inputs)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"`{name}` must return logits as a Tensor, got {type(outputs).__name__}; "
+            "wrap it in a function that returns them alone."
+        )
+    if outputs.dim() != 2 or len(outputs) != len(inputs):
+        raise ValueError(
+            f"`{name}` must return logits of shape (N, classes), "
+            f"got {tuple(outputs.shape)} for {len(inputs)} inputs."
+        )
+    if outputs.shape[1] < 2:  # the softmax of one logit is 1, whatever the net
+        raise ValueError(
+            f"`{name}` must have at least two classes, got logits of shape "
+            f"{tuple(outputs.shape)}; give a binary net one logit a class, such as (0, z)."
         )
     return outputs
 
@@ -135,6 +132,11 @@ def check_weight(name: str, value: Any) -> float:
     return check_number(name, value, low=0, high=float("inf"), open_high=True)
 
 
+def check_bound(name: str, value: Any) -> Any:
+    """Returns a bound of valid inputs, a number or a tensor, infinite for none."""
+    return value if isinstance(value, Tensor) else check_number(name, value)
+
+
 def bare(model: Any) -> Any:
     """The net inside DistributedDataParallel, for passes after the first of a step.
 
@@ -144,18 +146,43 @@ def bare(model: Any) -> Any:
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
-@contextmanager
-def frozen_statistics(model: Any) -> Iterator[None]:
+def hides_modules(model: Any) -> bool:
+    """Whether modules may lie behind a function or an object that does not list them."""
+    while isinstance(model, SoftplusSurrogate):
+        model = model.net
+    return not isinstance(model, nn.Module)
+
+
+def frozen_statistics(model: Any) -> AbstractContextManager[None]:
     """Puts every module in evaluation mode, and back into the mode it had."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [(module, module.training) for module in modules]
-    for module in modules:
-        module.training = False
+    return modules_with(model, nn.Module, "training", False)
+
+
+@contextmanager
+def modules_with(model: Any, kind: type[nn.Module], attribute: str, value: Any) -> Iterator[None]:
+    """Gives an attribute of all modules of a kind another value, and back the one it had.
+
+    Of a function or an object that is no module, these are the modules called meanwhile.
+    """
+    before: dict[nn.Module, Any] = {}
+
+    def change(module: Any, *_: Any) -> None:
+        for part in module.modules():
+            if isinstance(part, kind) and part not in before:
+                before[part] = getattr(part, attribute)
+                setattr(part, attribute, value)
+
+    if isinstance(model, nn.Module):
+        change(model)
+    # A hook finds what no search through closures and attributes can be sure of.
+    hook = register_module_forward_pre_hook(change) if hides_modules(model) else None
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        if hook is not None:
+            hook.remove()
+        for part, former in before.items():
+            setattr(part, attribute, former)
 
 
 def drawn_seed(generator: torch.Generator | None) -> int:

@@ -16,8 +16,13 @@ from captum_robust.losses._criterion import Model, at_least_single, logits
 def pass_of(model: Model, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """A leaf at the points and the model's logits there, ``(N, *)`` and ``(N, classes)``."""
     leaf = points.detach().requires_grad_()
+    return leaf, bendable_logits(model, leaf, target)
+
+
+def bendable_logits(model: Model, points: Tensor, target: Tensor) -> Tensor:
+    """The model's logits, of which second derivatives can be taken in the points."""
     with plain_attention():
-        return leaf, logits(model, leaf, target)
+        return logits(model, points, target)
 
 
 def class_map(outputs: Tensor, target: Tensor, leaf: Tensor, *, create_graph: bool) -> Tensor:
@@ -30,6 +35,8 @@ def gradient_of(
     outputs: Tensor, leaf: Tensor, along: Tensor | None = None, *, create_graph: bool
 ) -> Tensor:
     """The gradient in the leaf of the outputs weighted by ``along``; keeps the pass's graph."""
+    if not outputs.requires_grad:  # they depend on nothing, which autograd refuses
+        return torch.zeros_like(leaf)
     with torch.autocast(leaf.device.type, enabled=False):  # each operation as in its forward pass
         (gradient,) = torch.autograd.grad(
             outputs,

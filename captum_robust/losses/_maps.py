@@ -54,6 +54,12 @@ class MapMaker:
     """
 
     def __init__(self, make: MakeAttribution, kwargs: Mapping[str, Any] | None) -> None:
+        if isinstance(make, Attribution) or not callable(make):
+            raise TypeError(
+                "`attribution_method` must make an attribution of a model: a class or a function, "
+                f"got an instance of {type(make).__name__}; pass the class, or "
+                "lambda model: Method(model)."
+            )
         self.make = make
         default = {"n_steps": 10} if make is IntegratedGradients else {}
         self.kwargs = dict(default if kwargs is None else kwargs)

@@ -6,11 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from captum_robust.losses._criterion import at_least_single
+from captum_robust.losses._criterion import (
+    Model,
+    at_least_single,
+    bare,
+    hides_modules,
+    logits,
+    modules_with,
+)
+from captum_robust.losses._gradients import SameDraws, pass_of
 
 
 class BatchStatistics(TorchFunctionMode):
@@ -95,13 +104,35 @@ class ThreeTimes(TorchFunctionMode):
 
 
 def uses_batch_statistics(model: Any) -> bool:
-    """Whether a batch normalisation of the model does not use running statistics."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    return any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and (module.training or module.running_mean is None)
-        for module in modules
+    """Whether a batch normalisation of the model does not use running statistics, or may not."""
+    return hides_modules(model) or any(
+        isinstance(module, _BatchNorm) and (module.training or module.running_mean is None)
+        for module in model.modules()
     )
+
+
+def passes_apart(model: Model, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A leaf, the logits of a training pass, and those of a second one, bent by the leaf alone.
+
+    In the second pass batch statistics are those of the first, whatever the leaf: each example has
+    derivatives of its own.
+
+    Args:
+        model: as for a criterion.
+        inputs: ``(N, *)``.
+        target: true classes, ``(N,)``.
+    """
+    draws = SameDraws(inputs)
+    with BatchStatistics() as statistics:
+        outputs = logits(model, inputs, target)
+    net = bare(model)
+    with (
+        draws.again(),
+        ThreeTimes(statistics.found),
+        modules_with(net, _BatchNorm, "track_running_stats", False),  # it is no further batch
+    ):
+        leaf, bent = pass_of(net, inputs, target)
+    return leaf, outputs, bent
 
 
 def _layer_norm(

@@ -8,9 +8,19 @@ import torch
 from torch import Tensor
 
 from captum_robust._checks import check_choice, check_number
-from captum_robust.losses._criterion import Criterion, Model, bare, check_weight, cross_entropy
+from captum_robust._features import flatten
+from captum_robust.losses._criterion import (
+    Criterion,
+    Model,
+    bare,
+    check_bound,
+    check_weight,
+    cross_entropy,
+)
 from captum_robust.losses._gradients import SameDraws, class_map, pass_of, rows
 from captum_robust.metrics.vectors import cosine
+from captum_robust.robust._examples import Examples
+from captum_robust.robust._region import Region
 
 PERTURBATIONS: Final = ("uniform", "gaussian", "grad", "grad_sign")
 
@@ -52,8 +62,10 @@ class LocalGradientAlignment(Criterion):
         generator: draws :math:`\delta`, on the inputs' device; torch's global one by default.
 
     Raises:
-        ValueError: if a weight or the radius is negative or not finite, or for another
-            ``perturbation``.
+        ValueError: if a weight or the radius is negative or not finite, for another
+            ``perturbation``, or, in a call, if the radius does not broadcast to the inputs or an
+            input lies outside the box.
+        TypeError: if a bound is neither a number nor a tensor.
 
     Example:
         >>> criterion = LocalGradientAlignment(weight_cosine=1.0, weight_l2=0.1, radius=4 / 255)
@@ -86,15 +98,19 @@ class LocalGradientAlignment(Criterion):
         self.detach_source = detach_source
         self.squared = squared
         self.perturbation = check_choice("perturbation", perturbation, PERTURBATIONS)
-        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+        self.lower_bound = check_bound("lower_bound", lower_bound)
+        self.upper_bound = check_bound("upper_bound", upper_bound)
         self.generator = generator
 
     def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and the weighted criteria of each example, ``(N,)``."""
+        examples = Examples(inputs, None, None)
+        bounds = (self.lower_bound, self.upper_bound)
+        region = Region.around(examples, self.radius, bounds, "Linf")
         draws = SameDraws(inputs)
         leaf, outputs = pass_of(model, inputs, target)
         source = class_map(outputs, target, leaf, create_graph=not self.detach_source)
-        there = self._perturbed(inputs, source.detach())
+        there = self._perturbed(examples, region, source.detach())
         with draws.again():
             leaf, moved_outputs = pass_of(bare(model), there, target)
         moved = rows(class_map(moved_outputs, target, leaf, create_graph=True))
@@ -106,11 +122,10 @@ class LocalGradientAlignment(Criterion):
         }
         return {name: found[name] for name in self.weights}
 
-    def _perturbed(self, inputs: Tensor, source: Tensor) -> Tensor:
+    def _perturbed(self, examples: Examples, region: Region, source: Tensor) -> Tensor:
         """One perturbed input an example, in the box."""
-        there = inputs + self._like(inputs, self.radius) * self._direction(source)
-        lower, upper = (self._like(inputs, each) for each in (self.lower_bound, self.upper_bound))
-        return there.clamp(lower, upper)
+        there = region.clean + region.ball.radius * flatten((self._direction(source),))
+        return examples.inputs(region.box.clip(there, slice(None)))[0]
 
     def _direction(self, source: Tensor) -> Tensor:
         """The perturbation in radii."""
@@ -122,10 +137,6 @@ class LocalGradientAlignment(Criterion):
         size = torch.linalg.vector_norm(direction.flatten(1), dim=1)
         size = torch.where(size > 0, size, 1)
         return direction / size.reshape(-1, *[1] * (source.dim() - 1))
-
-    @staticmethod
-    def _like(inputs: Tensor, value: float | Tensor) -> Tensor:
-        return torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
 
 
 class GradientL2(LocalGradientAlignment):

@@ -10,7 +10,9 @@ from captum_robust._checks import check_choice, check_count, check_number, check
 from captum_robust.losses._criterion import (
     Criterion,
     Model,
+    all_logits,
     bare,
+    check_bound,
     check_weight,
     cross_entropy,
     drawn_seed,
@@ -83,7 +85,8 @@ class SaliencyConsistency(Criterion):
         if normalize is not None:
             check_choice("normalize", normalize, ("max", "l2", "sum"))
         self.normalize = normalize
-        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+        self.lower_bound = check_bound("lower_bound", lower_bound)
+        self.upper_bound = check_bound("upper_bound", upper_bound)
         self.generator = generator
 
     def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -110,7 +113,7 @@ class SaliencyConsistency(Criterion):
         net = bare(model)
         with frozen_statistics(net), torch.autocast(inputs.device.type, enabled=False):
             with torch.no_grad():
-                predicted = net(inputs).argmax(1)
+                predicted = all_logits(net, inputs).argmax(1)
             attack = L2TopKAttack(
                 net, Saliency(net), self.lower_bound, self.upper_bound, k=self.k, tries=self.tries
             )

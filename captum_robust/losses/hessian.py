@@ -11,10 +11,11 @@ from captum_robust.losses._criterion import (
     bare,
     check_weight,
     cross_entropy,
-    logits,
+    frozen_statistics,
 )
-from captum_robust.losses._gradients import SameDraws, class_map, gradient_of, pass_of, rows
-from captum_robust.losses._third_order import BatchStatistics, ThreeTimes, uses_batch_statistics
+from captum_robust.losses._gradients import class_map, gradient_of, pass_of, rows
+from captum_robust.losses._third_order import ThreeTimes, passes_apart, uses_batch_statistics
+from captum_robust.robust.softplus import has_curvature
 
 
 class HessianNorm(Criterion):
@@ -38,6 +39,8 @@ class HessianNorm(Criterion):
 
     Raises:
         ValueError: if ``weight`` is negative or not finite.
+        RuntimeError: in a call, if the Hessians of the whole batch are zero and nothing bends the
+            net near it either.
 
     Example:
         >>> criterion = HessianNorm(weight=1e-3)
@@ -46,8 +49,6 @@ class HessianNorm(Criterion):
         >>> sorted(criterion.terms)
         ['cross_entropy', 'hessian', 'total']
     """
-
-    needs_curvature = True
 
     def __init__(self, weight: float = 1e-3, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -60,6 +61,8 @@ class HessianNorm(Criterion):
         leaf, outputs, bent = self._passes(model, inputs, target)
         slope = class_map(bent, target, leaf, create_graph=True)
         product = gradient_of(slope, leaf, direction, create_graph=True)
+        if not bool(product.any()):
+            _refuse_straight(bare(model), inputs)
         return {
             "cross_entropy": cross_entropy(outputs, target),
             "hessian": rows(product).square().sum(1),
@@ -68,13 +71,24 @@ class HessianNorm(Criterion):
     @staticmethod
     def _passes(model: Model, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A leaf, the logits to classify by, and the logits to differentiate three times."""
-        if not uses_batch_statistics(model):
-            with ThreeTimes():
-                leaf, outputs = pass_of(model, inputs, target)
-            return leaf, outputs, outputs
-        draws = SameDraws(inputs)
-        with BatchStatistics() as statistics:
-            outputs = logits(model, inputs, target)
-        with draws.again(), ThreeTimes(statistics.found):
-            leaf, bent = pass_of(bare(model), inputs, target)
-        return leaf, outputs, bent
+        if uses_batch_statistics(model):
+            return passes_apart(model, inputs, target)
+        with ThreeTimes():
+            leaf, outputs = pass_of(model, inputs, target)
+        return leaf, outputs, outputs
+
+
+def _refuse_straight(model: Model, inputs: Tensor) -> None:
+    """Asks for second derivatives at the batch and near it, where a flat part of a net ends.
+
+    Raises:
+        RuntimeError: if there are none.
+    """
+    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0)).to(inputs)
+    with frozen_statistics(model):
+        if not any(has_curvature(model, (points,)) for points in (inputs, inputs + noise)):
+            raise RuntimeError(
+                "HessianNorm needs a net with second derivatives, and those of `model` are zero "
+                "(it is piecewise linear): train with nn.Softplus(beta=3) in place of nn.ReLU, or "
+                "pass captum_robust.robust.softplus_surrogate(model, 3.0)."
+            )

@@ -15,6 +15,7 @@ from captum_robust.losses._criterion import (
     cross_entropy,
 )
 from captum_robust.losses._gradients import gradient_of, pass_of, rows
+from captum_robust.losses._third_order import passes_apart, uses_batch_statistics
 
 
 class SmoothSurface(Criterion):
@@ -32,7 +33,9 @@ class SmoothSurface(Criterion):
         q = \sqrt p
 
     of which the derivative at the unit eigenvector v, held constant, is that of
-    :math:`\lambda_{\max}`.
+    :math:`\lambda_{\max}`. Where the net normalises by batch statistics, W is that of a second
+    pass in which these do not depend on x, as in :class:`HessianNorm`: each example has a
+    Hessian of its own.
 
     Args:
         beta: :math:`\beta`, >= 0; the paper takes 0.3 of 0.3, 0.5, 0.7 and 0.9.
@@ -72,9 +75,13 @@ class SmoothSurface(Criterion):
 
     def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and largest eigenvalue of each example, ``(N,)``."""
-        leaf, outputs = pass_of(model, inputs, target)
-        along = _root_times(outputs, self._top(outputs, leaf)).to(outputs.dtype)
-        slope = gradient_of(outputs, leaf, along, create_graph=True)
+        if uses_batch_statistics(model):
+            leaf, outputs, bent = passes_apart(model, inputs, target)
+        else:
+            leaf, outputs = pass_of(model, inputs, target)
+            bent = outputs
+        along = _root_times(bent, self._top(bent, leaf)).to(bent.dtype)
+        slope = gradient_of(bent, leaf, along, create_graph=True)
         return {
             "cross_entropy": cross_entropy(outputs, target),
             "curvature": rows(self._reduced(slope)).square().sum(1),

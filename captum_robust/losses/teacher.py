@@ -12,6 +12,7 @@ from captum_robust.attr import GaussianSmoothing
 from captum_robust.losses._criterion import (
     Criterion,
     Model,
+    all_logits,
     bare,
     check_weight,
     drawn_seed,
@@ -63,7 +64,8 @@ class ATEX(Criterion):
         generator: draws points and noise, on the inputs' device; torch's global one by default.
 
     Raises:
-        ValueError: if an argument is out of range, or, in a call, the model is the teacher itself.
+        ValueError: if an argument is out of range, or, in a call, the model is the teacher itself
+            or has other classes.
         TypeError: if the teacher is no module.
 
     Example:
@@ -122,16 +124,17 @@ class ATEX(Criterion):
                 "`teacher` must be another net than `model`, whose weights change; pass "
                 "copy.deepcopy(model)."
             )
+        outputs = logits(model, inputs, target)  # refuses a wrong target before Captum meets it
+        distilled = self._divergence(outputs, self._teach_like(outputs, inputs))
         unit, reach = self._directions(model, inputs, target)
         start = flatten((inputs,)) + self.radius * self._along(reach)
         there = start.unsqueeze(1) + self.radius * self._across(unit)
-        outputs = logits(model, inputs, target)
         moved = bare(model)(_like(there.flatten(0, 2), inputs))
         taught = self._teach(_like(start.flatten(0, 1), inputs))
         taught = taught.unflatten(0, (self.along, 1, -1)).expand(-1, self.across, -1, -1)
         perturbed = self._divergence(moved, taught.flatten(0, 2))
         return {
-            "distillation": self._divergence(outputs, self._teach(inputs)),
+            "distillation": distilled,
             "perturbed": perturbed.unflatten(0, (-1, len(inputs))).mean(0),
         }
 
@@ -179,7 +182,17 @@ class ATEX(Criterion):
     def _teach(self, points: Tensor) -> Tensor:
         """The teacher's logits over the temperature."""
         with torch.no_grad(), frozen_statistics(self.teacher):
-            return self.teacher(points) / self.temperature
+            return all_logits(self.teacher, points, "teacher") / self.temperature
+
+    def _teach_like(self, outputs: Tensor, points: Tensor) -> Tensor:
+        """The teacher's logits where the student gave ``outputs``, of the same classes."""
+        taught = self._teach(points)
+        if taught.shape != outputs.shape:
+            raise ValueError(
+                f"`teacher` must have the {outputs.shape[1]} classes of `model`, "
+                f"got {taught.shape[1]}; pass a net trained for the same classes."
+            )
+        return taught
 
     def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         pair = (student, teacher) if self.direction == "student" else (teacher, student)

@@ -11,8 +11,8 @@ from torch.nn import functional
 from captum_robust._checks import check_choice, check_share_or_count, feature_count
 from captum_robust._features import top_mask
 from captum_robust.losses._adversarial import AdversarialCriterion, Raised
-from captum_robust.losses._criterion import Model, bare, check_weight, cross_entropy, logits
-from captum_robust.losses._gradients import class_map, pass_of, rows
+from captum_robust.losses._criterion import Model, bare, check_weight, cross_entropy
+from captum_robust.losses._gradients import bendable_logits, class_map, pass_of, rows
 from captum_robust.losses._maps import check_sharpness, smooth_twin
 from captum_robust.metrics.vectors import cosine
 
@@ -45,7 +45,7 @@ class ART(AdversarialCriterion):
         **inner: further keywords of :class:`AdversarialCriterion`.
 
     Raises:
-        ValueError: if an argument is out of range, or, in a call, a model has a single class.
+        ValueError: if an argument is out of range.
 
     Example:
         >>> criterion = ART(radius=0.1, k=2)
@@ -83,7 +83,7 @@ class ART(AdversarialCriterion):
         twin = smooth_twin(net, self.surrogate)
 
         def raised(points: Tensor) -> Tensor:
-            true, rival = class_gradients(logits(twin, points, target), points, target)
+            true, rival = class_gradients(bendable_logits(twin, points, target), points, target)
             x = rows(points) * marked
             return triplet(1 - cosine(true * marked, x), 1 - cosine(rival * marked, x))
 
@@ -115,10 +115,6 @@ def class_gradients(outputs: Tensor, points: Tensor, target: Tensor) -> tuple[Te
         points: where they were taken, ``(N, *)``.
         target: true classes, ``(N,)``.
     """
-    if outputs.shape[1] < 2:
-        raise ValueError(
-            f"`model` must have at least two classes to compare, got {outputs.shape[1]}."
-        )
     rival = outputs.detach().scatter(1, target.unsqueeze(1), -torch.inf).argmax(1)
     true, other = (class_map(outputs, c, points, create_graph=True) for c in (target, rival))
     return rows(true), rows(other)

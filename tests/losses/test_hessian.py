@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.functional import hessian
+from torch.autograd.functional import hessian, jacobian
 
 from captum_robust.losses import HessianNorm, LocalGradientAlignment, SmoothSurface
 from captum_robust.robust import softplus_surrogate
@@ -85,23 +85,54 @@ def test_the_hessian_of_normalising_nets_has_true_gradients(kind, training, batc
     assert found == pytest.approx(measured, rel=2e-5)
 
 
+def with_statistics_of(net: nn.Sequential, inputs: Tensor) -> nn.Sequential:
+    """A copy in evaluation mode whose running statistics are those of a batch."""
+    hidden = net[0](inputs).detach()
+    evaluated = copy.deepcopy(net).eval()
+    evaluated[1].running_mean = hidden.mean((0, 2, 3))
+    evaluated[1].running_var = hidden.var((0, 2, 3), correction=0)
+    return evaluated
+
+
 def test_batch_statistics_are_constants_of_the_hessian(batch):
     inputs, target = batch
     net = normalised_net("batch")
     criterion = HessianNorm(1.0, generator=seeded())
     criterion(net.train(), *batch)
-    hidden = net[0](inputs)
-    evaluated = copy.deepcopy(net).eval()
-    evaluated[1].running_mean = hidden.mean((0, 2, 3)).detach()
-    evaluated[1].running_var = hidden.var((0, 2, 3), correction=0).detach()
+    evaluated = with_statistics_of(net, inputs)
     noise = torch.empty_like(inputs).normal_(generator=seeded())
     literal = [
         literal_hessian(evaluated, x, y, v) for x, y, v in zip(inputs, target, noise, strict=True)
     ]
     torch.testing.assert_close(criterion.terms["hessian"], torch.stack(literal).mean())
+    assert int(net[1].num_batches_tracked) == 1
     torch.testing.assert_close(  # and the training pass alone moved the running ones
-        net[1].running_mean, 0.1 * hidden.mean((0, 2, 3)).detach()
+        net[1].running_mean, 0.1 * evaluated[1].running_mean
     )
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", NORMALISED)
+def test_the_surface_of_normalising_nets_has_true_gradients(kind, training, batch, slopes):
+    net = normalised_net(kind).train(training)
+    found, measured = slopes(net, lambda: SmoothSurface(0.3, 2.0)(net, *batch))
+    assert found == pytest.approx(measured, rel=2e-5)
+
+
+def test_batch_statistics_are_constants_of_the_surface(batch):
+    """The term is the largest eigenvalue of each example's own Hessian."""
+    net, criterion = normalised_net("batch"), SmoothSurface(scale=1.0)
+    evaluated = with_statistics_of(net, batch[0])
+    criterion(net.train(), *batch)
+    eigenvalues = []
+    for x in batch[0]:
+        w = jacobian(lambda z: evaluated(z.unsqueeze(0))[0], x).flatten(1)
+        p = evaluated(x.unsqueeze(0))[0].softmax(0)
+        eigenvalues.append(torch.linalg.eigvalsh(w.T @ (p.diag() - p.outer(p)) @ w)[-1])
+    torch.testing.assert_close(
+        criterion.terms["curvature"], torch.stack(eigenvalues).mean().detach()
+    )
+    assert int(net[1].num_batches_tracked) == 1
 
 
 class Attention(nn.Module):
@@ -145,3 +176,36 @@ def test_hessian_norm_refuses_piecewise_linear_nets(norm):
     criterion(nn.Sequential(nn.Linear(4, 5), nn.Softplus(), nn.Linear(5, 3)), inputs, target)
     with pytest.raises(RuntimeError, match="second derivatives"):
         criterion(net, inputs, target)  # asked again of another net
+
+
+def test_curvature_is_asked_of_the_net_as_it_is():
+    """Not of one that had its place, in memory or in a criterion, before."""
+    inputs, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    net = nn.Sequential(nn.Linear(4, 5), nn.Softplus(), nn.Linear(5, 3))
+    criterion = HessianNorm()
+    assert criterion(net, inputs, target) > 0
+    net[1] = nn.ReLU()
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        criterion(net, inputs, target)
+
+
+@pytest.mark.parametrize("blank", [1, 5, 6])
+def test_blank_examples_are_no_proof_of_straightness(blank):
+    """The net sum of x^3 has the Hessian diag(6 x), which is zero at a blank input."""
+
+    class Cubes(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x**3)
+
+    inputs, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    inputs[:blank] = 0
+    criterion = HessianNorm()
+    criterion(Cubes(4, 3), inputs, target).backward()
+    assert bool(criterion.terms["hessian"] > 0) == (blank < 6)
+
+
+def test_a_frozen_linear_net_is_refused_like_any_other():
+    inputs, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    net = nn.Linear(4, 3).requires_grad_(False)
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        HessianNorm()(net, inputs, target)

@@ -337,7 +337,7 @@ def test_refuses_what_is_of_another_kind(data):
     with pytest.raises(ValueError, match=r"`k` must be in \[1, 6\]"):
         ART(0.1, k=7)(make_net(), *data)
     single = nn.Sequential(nn.Flatten(), nn.Linear(6, 1)).double()
-    with pytest.raises(ValueError, match="at least two classes to compare, got 1"):
+    with pytest.raises(ValueError, match=r"at least two classes, got logits of shape \(5, 1\)"):
         ART(0.1)(single, data[0], torch.zeros_like(data[1]))
 
 

@@ -45,8 +45,8 @@ def takes_many_baselines(attribution: Attribution) -> bool:
     return isinstance(attribution, _MANY_BASELINES)
 
 
-def model_modules(attribution: Attribution) -> Iterator[tuple[str, nn.Module]]:
-    """All modules that can be found behind an attribution, each with a name."""
+def model_modules(attribution: Any) -> Iterator[tuple[str, nn.Module]]:
+    """All modules that can be found behind an attribution or a function, each with a name."""
     seen: set[int] = set()
     roots: list[Any] = [attribution]
     while roots:
@@ -63,19 +63,53 @@ def model_modules(attribution: Attribution) -> Iterator[tuple[str, nn.Module]]:
             roots.append(root.func)
         else:
             roots.append(getattr(root, "__self__", None))
-            roots += _named_modules_of(root)
+            roots += _held_modules(root)
 
 
-def _named_modules_of(function: Any) -> list[nn.Module]:
-    """The modules that a plain function names: a lambda around the model is Captum's idiom."""
-    if not inspect.isfunction(function):
-        return []
-    try:
-        named = inspect.getclosurevars(function)
-    except ValueError:  # a variable of the closure that is not bound yet
-        return []
-    values = (*named.nonlocals.values(), *named.globals.values())
+def _held_modules(function: Any) -> list[nn.Module]:
+    """The modules that a function names (a lambda around the model) or an object holds."""
+    values: list[Any] = []
+    if inspect.isfunction(function):
+        try:
+            named = inspect.getclosurevars(function)
+            values = [*named.nonlocals.values(), *named.globals.values()]
+        except ValueError:  # a variable of the closure that is not bound yet
+            return []
+    elif not inspect.isclass(function) and not inspect.ismodule(function):
+        values = list(getattr(function, "__dict__", {}).values())
     return [value for value in values if isinstance(value, nn.Module)]
+
+
+def mixes_examples(module: nn.Module) -> bool:
+    """Whether a module, in the mode it is in, makes an example depend on the batch or on luck."""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return module.training or module.running_mean is None
+    drops = isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU)
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        drops = module.dropout > 0
+    return module.training and drops
+
+
+def refuse_mixing(function: Any, purpose: str) -> None:
+    """Raises where a module behind ``function`` mixes examples or draws random numbers.
+
+    Args:
+        function: an attribution, a net or a function that calls one.
+        purpose: completes "the model must be in evaluation mode".
+
+    Raises:
+        RuntimeError: naming the module, and the remedy.
+    """
+    for name, module in model_modules(function):
+        if mixes_examples(module):
+            remedies = ["call model.eval()"] if module.training else []
+            if getattr(module, "running_mean", module) is None:
+                remedies.append("give it running statistics (track_running_stats=True)")
+            raise RuntimeError(
+                f"the model must be in evaluation mode {purpose}: {name} "
+                f"({type(module).__name__}) makes samples depend on the batch or on luck; "
+                f"{' and '.join(remedies)}."
+            )
 
 
 def refuse_dependent_samples(attribution: Attribution) -> None:
@@ -90,21 +124,7 @@ def refuse_dependent_samples(attribution: Attribution) -> None:
             f"{type(inner).__name__} mixes the examples of a batch, so nothing can be certified "
             "of its map; use FeatureAblation."
         )
-    for name, module in model_modules(attribution):
-        batchnorm = isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-            module.training or module.running_mean is None
-        )
-        dropout = module.training and (
-            isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU)
-            or (isinstance(module, nn.MultiheadAttention | nn.RNNBase) and module.dropout > 0)
-        )
-        if batchnorm or dropout:
-            raise RuntimeError(
-                f"the model must be in evaluation mode for a certificate: {name} "
-                f"({type(module).__name__}) makes samples depend on the batch or on luck; "
-                "call model.eval()"
-                + (" and give it running statistics." if not module.training else ".")
-            )
+    refuse_mixing(attribution, "for a certificate")
 
 
 def warn_of_own_randomness(attribution: Attribution) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,7 @@ class OutputMatch:
     """
 
     def __init__(self, weight: float, outputs: str = "softmax") -> None:
-        self.weight = check_number("weight", weight, low=0)
+        self.weight = check_number("weight", weight, low=0, high=math.inf, open_high=True)
         self.outputs = check_choice("outputs", outputs, ("softmax", "logits"))
 
     def value(self, perturbed: Tensor, clean: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_robust._captum import _format_output
-from captum_robust.robust._examples import Maps
+from captum_robust.robust._examples import Maps, class_targets, usable
 from captum_robust.robust._explain import Explainer
 from captum_robust.robust.balls import Rows
 from captum_robust.robust.objectives import Objective
@@ -42,13 +42,34 @@ class Judge:
         self.examples = explainer.examples
         clean = self.examples.clean
         self.labels = self.predict(clean, slice(None))
+        self._check_classes()
         self.clean_maps = explainer.maps(clean, slice(None))
         self.clean_views = objective.view(self.clean_maps)
-        self.anchor = objective.anchor(self.clean_views, self._explain_others)
+        self.anchor = usable(objective.anchor(self.clean_views, self._explain_others))
+
+    def _check_classes(self) -> None:
+        """Refuses a target beyond the columns of the explained net; asks it for one example."""
+        classes = class_targets(self.examples.target, self.examples.count)
+        explained = getattr(self.explainer.attribution, "forward_func", None)
+        if classes is None or explained is None:
+            return
+        first = torch.zeros(1, dtype=torch.long, device=self.labels.device)
+        with torch.no_grad():
+            outputs = self.examples.outputs(explained, self.examples.clean[:1], first)
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+            return
+        columns = outputs.shape[1]
+        beyond = classes[(classes < 0) | (classes >= columns)]
+        if beyond.numel():
+            raise ValueError(
+                f"`target` must be in [0, {columns - 1}] (the classes of the explained net), "
+                f"got {int(beyond[0])}."
+            )
 
     def _explain_others(self, inputs: Maps, target: Any) -> Maps:
         target = self.examples.target if target is None else target
-        leaves = tuple(part.detach().clone().requires_grad_() for part in inputs)
+        parts = self.examples.like_inputs("others", inputs)
+        leaves = tuple(part.detach().clone().requires_grad_() for part in parts)
         return tuple(m.detach() for m in self.explainer.maps_of(leaves, target, slice(None)))
 
     @property
@@ -62,11 +83,12 @@ class Judge:
             return torch.zeros(points.shape[0], dtype=torch.long, device=points.device)
         with torch.no_grad():
             outputs = self.examples.outputs(self.forward_func, points, rows)
-        if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ValueError(
-                "`forward_func` must give (N, classes) for a prediction to be kept, "
-                f"got {shape}; pass keep_prediction=False to attack it without."
+                "`forward_func` must give (N, classes), two classes or more, for a prediction to "
+                f"be kept, got {shape}; give a single logit z two columns, (0, z), or pass "
+                "keep_prediction=False to attack it without."
             )
         return outputs.argmax(1)
 
@@ -89,10 +111,23 @@ class Judge:
             score = self.objective.score(views, self.objective.view(reference), anchor)
         else:
             is_tuple = len(maps) > 1
-            score = -self.evaluation(
+            found = self.evaluation(
                 _format_output(is_tuple, reference), _format_output(is_tuple, maps)
             )
+            score = -_per_example("evaluation", found, len(points))
         return _finite(score), _finite(value)
+
+
+def _per_example(name: str, values: Any, count: int) -> Tensor:
+    """The values of a user's function if there is one for each example."""
+    if not isinstance(values, Tensor):
+        raise TypeError(f"`{name}` must return a Tensor (N,), got {type(values).__name__}.")
+    if values.shape != (count,):
+        raise ValueError(
+            f"`{name}` must return one value for each example, ({count},), "
+            f"got shape {tuple(values.shape)}."
+        )
+    return values
 
 
 def _finite(scores: Tensor) -> Tensor:

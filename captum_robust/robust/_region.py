@@ -18,13 +18,14 @@ class Region:
     """Where points may go: a ball around each clean input, cut by the box of valid inputs.
 
     Args:
-        clean: the inputs, ``(N, d)``.
+        examples: the clean inputs.
         ball: of perturbations.
         box: of valid inputs.
     """
 
-    def __init__(self, clean: Tensor, ball: Ball, box: Box) -> None:
-        self.clean, self.ball, self.box = clean, ball, box
+    def __init__(self, examples: Examples, ball: Ball, box: Box) -> None:
+        self.examples, self.ball, self.box = examples, ball, box
+        self.clean = examples.clean
 
     @classmethod
     def around(
@@ -50,18 +51,30 @@ class Region:
             free = examples.spread("mask", mask) != 0
         names = ("lower_bound", "upper_bound")
         lower, upper = (examples.spread(*pair) for pair in zip(names, bounds, strict=True))
-        return cls(examples.clean, BALLS[norm](radii, free), Box(lower, upper, examples.clean))
+        box = Box(lower, upper, examples.clean, examples.rounding)
+        return cls(examples, BALLS[norm](radii, free), box)
 
     def start(self, kind: str, draws: Draws, rows: Rows, number: int) -> Tensor:
         """Where a climb begins: ``"clean"``, ``"uniform"`` in the ball, or its ``"surface"``."""
         if kind == "clean":
             return self.clean[rows].clone()
-        delta = getattr(self.ball, kind)(draws, rows, number)
-        return self.box.clip(self.clean[rows] + delta, rows)
+        return self.limit(getattr(self.ball, kind)(draws, rows, number), rows)
 
     def limit(self, delta: Tensor, rows: Rows) -> Tensor:
         """Points in the ball and in the box, from perturbations ``(n, d)``: project, then clip."""
-        return self.box.clip(self.clean[rows] + self.ball.project(delta, rows), rows)
+        delta = self.ball.project(delta, rows)
+        points = self.box.clip(self.clean[rows] + delta, rows)
+        return self._rounded(points, delta, rows) if self.examples.rounds else points
+
+    def _rounded(self, points: Tensor, delta: Tensor, rows: Rows) -> Tensor:
+        """Points that the inputs' types can hold: the nearest, or towards the clean ones.
+
+        Rounding to half precision would else leave the ball by up to a percent.
+        """
+        nearest = self.examples.nearest(points)
+        inside = self.ball.holds(nearest - self.clean[rows], rows)
+        inside = inside & (nearest == self.box.clip(nearest, rows))
+        return torch.where(inside, nearest, self.examples.inwards(points, delta.abs(), rows))
 
     def move(self, rule: StepRule, here: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
         """The points ``(n, d)`` after one step: step, project, clip."""

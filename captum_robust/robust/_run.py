@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from captum.attr import Attribution
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_robust._captum import TargetType
 from captum_robust._checks import check_choice, check_count
-from captum_robust.attr._trust import model_modules
+from captum_robust.attr._trust import refuse_mixing
 from captum_robust.robust._ascent import Ascent, Twins
-from captum_robust.robust._examples import Examples, Maps, class_targets
+from captum_robust.robust._examples import Examples, Maps, check_target, class_targets, usable
 from captum_robust.robust._explain import Explainer
 from captum_robust.robust._judge import Best, Judge
 from captum_robust.robust._region import Region, check_size
@@ -95,8 +94,9 @@ class AttackRun:
         settings.resolve(attack)
         self.settings = settings
         for function in (attack.forward_func, attack.attribution_method):
-            _refuse_training_mode(function)
+            refuse_mixing(function, "to be attacked")
         self.examples = Examples(inputs, settings.target, settings.additional_forward_args)
+        check_target(settings.target, self.examples.count)
         radius = torch.inf if settings.radius is None else settings.radius
         bounds = (attack.lower_bound, attack.upper_bound)
         self.region = Region.around(
@@ -115,13 +115,14 @@ class AttackRun:
 
     def _assemble(self, attack: AttributionAttack, settings: Settings) -> None:
         """Builds judge and ascent; the draws of the one are apart from those of the other."""
-        kwargs, seed, ids = attack.attribute_kwargs, settings.seed or 0, self.draws.example_ids
+        seed, ids = settings.seed or 0, self.draws.example_ids
+        kwargs, climbing_kwargs = usable(attack.attribute_kwargs), usable(attack.climbing_kwargs)
         judging = Explainer(attack.attribution_method, kwargs, self.examples, seed, ids)
         forward_func = attack.forward_func if settings.keep_prediction else None
         self.judge = Judge(forward_func, judging, attack.objective, attack.evaluation)
         self.best = Best(self.judge)
         climbing = Explainer(
-            attack.climbed_method, attack.climbing_kwargs, self.examples, seed + _CLIMB, ids
+            attack.climbed_method, climbing_kwargs, self.examples, seed + _CLIMB, ids
         )
         twins = Twins(attack.surrogate, attack.climbed_method, attack.forward_func)
         self.ascent = Ascent(
@@ -139,6 +140,11 @@ class AttackRun:
         return ids
 
     def _step_size(self, attack: AttributionAttack, settings: Settings) -> Tensor:
+        if settings.step_size is not None and attack.step_rule.refuses_step_size:
+            raise ValueError(
+                f"`step_size` must be None for {type(attack.step_rule).__name__}, which finds its "
+                f"own lengths, got {settings.step_size}; choose another `step_rule`."
+            )
         if settings.step_size is None:
             size = attack.default_step_size(self.ball.radius)
             return size if isinstance(size, Tensor) else self.examples.spread("step_size", size)
@@ -256,17 +262,3 @@ def _listed(marked: Tensor) -> str:
     return f"example{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:20]))}" + (
         f" and {len(rows) - 20} more" if len(rows) > 20 else ""
     )
-
-
-def _refuse_training_mode(function: Attribution | Any) -> None:
-    """Raises where the net's answer for one example depends on the batch or on luck."""
-    for name, module in model_modules(function):
-        dependent = isinstance(
-            module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd
-        )
-        if dependent and module.training:
-            raise RuntimeError(
-                f"the model must be in evaluation mode to be attacked: {name} "
-                f"({type(module).__name__}) makes an example depend on the batch or on luck; "
-                "call model.eval()."
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -17,6 +18,12 @@ from captum_robust.attr.differentiable import differentiable
 from captum_robust.robust._ascent import OutputMatch, Surrogate
 from captum_robust.robust._explain import climbable, is_smoothed
 from captum_robust.robust._judge import Similarity
+from captum_robust.robust._pieces import (
+    check_attribute_kwargs,
+    check_method,
+    check_piece,
+    check_surrogate,
+)
 from captum_robust.robust._run import AttackResult, AttackRun, Settings
 from captum_robust.robust.balls import BALLS
 from captum_robust.robust.objectives import Objective
@@ -58,11 +65,13 @@ class AttributionAttack(Perturbation):
             or ``None`` to climb on the net itself.
         attack_samples: draws of a smoothed map in the gradient; ``None`` takes as many as the map.
         redraw: new draws for every step rather than the same.
-        attribute_kwargs: passed to ``attribute``: ``n_steps``, ``baselines``, ``nt_samples``, ...
+        attribute_kwargs: passed to ``attribute``: ``n_steps``, ``baselines``, ``nt_samples``, ...;
+            not ``target`` or ``additional_forward_args``, which ``perturb`` takes.
 
     Raises:
-        TypeError: if the map of ``attribution_method`` carries no graph; says why and what does.
-        ValueError: if a choice is none of those listed.
+        TypeError: if the map of ``attribution_method`` carries no graph; says why and what does;
+            if a piece is not an object of its class.
+        ValueError: if a choice is none of those listed, or a number lies outside its range.
 
     Example:
         >>> from captum.attr import Saliency
@@ -100,22 +109,24 @@ class AttributionAttack(Perturbation):
     ) -> None:
         super().__init__()
         self.forward_func = forward_func
-        self.attribution_method = attribution_method
+        self.attribution_method = check_method(attribution_method)
         self.lower_bound, self.upper_bound = lower_bound, upper_bound
-        self.objective, self.evaluation = objective, evaluation
+        self.objective = check_piece("objective", objective, Objective, "TopKObjective(10)")
+        self.evaluation = evaluation
         self.model_term = model_term
-        self.weight = check_number("weight", weight, low=0, open_low=True)
+        self.weight = check_number(
+            "weight", weight, low=0, open_low=True, high=torch.inf, open_high=True
+        )
         self.norm = check_choice("norm", norm, tuple(BALLS))
-        self.step_rule = FixedStep() if step_rule is None else step_rule
+        rule = FixedStep() if step_rule is None else step_rule
+        self.step_rule = check_piece("step_rule", rule, StepRule, "AdamStep()")
         self.start = check_choice("start", start, STARTS)
         self.start_tries = (
             start_tries if start_tries is None else check_count("start_tries", start_tries)
         )
-        self.surrogate = surrogate
-        if isinstance(surrogate, str):
-            check_choice("surrogate", surrogate, ("softplus",))
+        self.surrogate = check_surrogate(surrogate)
         self.redraw = redraw
-        self.attribute_kwargs = dict(attribute_kwargs or {})
+        self.attribute_kwargs = check_attribute_kwargs(attribute_kwargs)
         self._prepare_climb(attack_samples)
 
     def _prepare_climb(self, attack_samples: int | None) -> None:
@@ -163,7 +174,7 @@ class AttributionAttack(Perturbation):
             radius: size of the ball in input units, >= 0: a number, a tensor that broadcasts to
                 the input (per-channel radii), or a tuple; ``None`` is no ball.
             step_size: length of a step in input units, > 0, like ``radius``; by default
-                ``relative_step`` radii.
+                ``relative_step`` radii; refused by rules that shrink their own steps.
             step_num: steps of each restart.
             target: class explained and predicted, in any of Captum's forms.
             norm: ``"Linf"`` or ``"L2"``.
@@ -199,6 +210,10 @@ class AttributionAttack(Perturbation):
             *args: those of :meth:`perturb`.
             **kwargs: likewise.
         """
+        try:
+            signature(AttributionAttack.perturb).bind(self, inputs, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"search() {error}; it takes the arguments of perturb().") from None
         return self._search(inputs, Settings(*args, **kwargs))
 
     def default_step_size(self, radius: Tensor) -> Any:
@@ -208,15 +223,16 @@ class AttributionAttack(Perturbation):
         return self.relative_step * radius
 
     def _search(self, inputs: Any, settings: Settings) -> AttackResult:
-        """All restarts of one call."""
-        run = AttackRun(self, inputs, settings)
-        restarts, steps = settings.restarts or 1, settings.step_num or 1
-        with tqdm(
-            total=restarts * steps, desc=type(self).__name__, disable=not settings.show_progress
-        ) as bar:
-            for restart in range(restarts):
-                self._climb(run, restart, bar.update)
-        return run.result()
+        """All restarts of one call, which needs graphs also where the caller's mode has none."""
+        with torch.inference_mode(False):
+            run = AttackRun(self, inputs, settings)
+            restarts, steps = settings.restarts or 1, settings.step_num or 1
+            with tqdm(
+                total=restarts * steps, desc=type(self).__name__, disable=not settings.show_progress
+            ) as bar:
+                for restart in range(restarts):
+                    self._climb(run, restart, bar.update)
+            return run.result()
 
     def _climb(self, run: AttackRun, restart: int, tick: Callable[[], Any]) -> None:
         """One restart: gradient, step, project, clip, accept."""

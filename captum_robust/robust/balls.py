@@ -82,6 +82,11 @@ class Ball:
         """Size of ``(n, d)`` perturbations in radii, ``(n,)``: at most 1 inside the ball."""
         raise NotImplementedError
 
+    def holds(self, delta: Tensor, rows: Rows) -> Tensor:
+        """Which features of ``(n, d)`` perturbations may stay for the whole to be inside."""
+        # The margin covers the rounding of a norm.
+        return (self.size(delta, rows) <= 1 - 1e-6).unsqueeze(1).expand_as(delta)
+
     def project(self, delta: Tensor, rows: Rows) -> Tensor:
         """The nearest perturbation inside (for stretched L2 balls: along the ray to the centre)."""
         raise NotImplementedError
@@ -111,6 +116,9 @@ class LinfBall(Ball):
 
     def size(self, delta: Tensor, rows: Rows = slice(None)) -> Tensor:
         return self._in_radii(delta, rows).abs().amax(1)
+
+    def holds(self, delta: Tensor, rows: Rows) -> Tensor:
+        return delta.abs() <= pick(self.radius, rows)
 
     def project(self, delta: Tensor, rows: Rows) -> Tensor:
         radius = pick(self.radius, rows)
@@ -143,8 +151,8 @@ class L2Ball(Ball):
     def uniform(self, draws: Draws, rows: Rows, number: int) -> Tensor:
         # The radius of a uniform point has density d r^(d-1), d the number of free features.
         freedom = self.free.expand_as(draws.like).sum(1, keepdim=True).clamp(min=1)
-        shrink = draws.uniform(rows, number, 1) ** (1 / freedom[rows])
-        return shrink * self.surface(draws, rows, number)
+        share = draws.uniform(rows, number, 1)
+        return share ** freedom[rows].to(share).reciprocal() * self.surface(draws, rows, number)
 
     def surface(self, draws: Draws, rows: Rows, number: int) -> Tensor:
         normal = torch.where(pick(self.free, rows), draws.normal(rows, number), 0)
@@ -170,15 +178,20 @@ class Box:
         lower, upper: bounds, ``(N or 1, d or 1)``.
         clean: the inputs, ``(N, d)``.
 
+        rounding: relative rounding error of the inputs' types; the slack where it is larger.
+
     Raises:
-        ValueError: if an input lies outside by more than rounding.
+        ValueError: if a bound is NaN, or an input lies outside by more than rounding.
     """
 
     slack: ClassVar[float] = 1e-5
 
-    def __init__(self, lower: Tensor, upper: Tensor, clean: Tensor) -> None:
+    def __init__(self, lower: Tensor, upper: Tensor, clean: Tensor, rounding: float = 0.0) -> None:
+        for name, bound in (("lower_bound", lower), ("upper_bound", upper)):
+            if bool(torch.isnan(bound).any()):
+                raise ValueError(f"`{name}` must not be NaN, got one; use -inf or inf for none.")
         excess = torch.maximum(lower - clean, clean - upper)
-        outside = excess > self.slack * clean.abs().clamp(min=1)
+        outside = excess > max(self.slack, rounding) * clean.abs().clamp(min=1)
         if bool(outside.any()):
             example = int(outside.any(1).nonzero()[0])
             raise ValueError(

@@ -131,8 +131,9 @@ class MassCenterAttack(AttributionAttack):
     """Moves the centre of mass of an image's map as far as it can.
 
     Ghorbani et al. (2019), mass-centre attack; :class:`MassCenterObjective` has the formula. Their
-    code's clean centre, cut to whole pixels, is kept in the objective and not in the score. The first
-    steps decide which way the centre goes, so it climbs three times (``restarts``), theirs once.
+    code's clean centre, cut to whole pixels, is kept in the objective and not in the score. The
+    first steps decide which way the centre goes, so it climbs three times (``restarts``), theirs
+    once.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
@@ -233,7 +234,11 @@ class RandomAttack(AttributionAttack):
 
     @classmethod
     def against(cls, attack: AttributionAttack) -> RandomAttack:
-        """Random search with the objective, evaluation, bounds and norm of another attack."""
+        """Random search with the objective, evaluation, bounds and norm of another attack.
+
+        Both are scored by the same measure of the maps of the real net. A ``model_term`` bends the
+        other attack's climb and is no part of any score, so random search has none.
+        """
         return cls(
             attack.forward_func,
             attack.attribution_method,

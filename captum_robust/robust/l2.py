@@ -22,12 +22,12 @@ class L2TopKAttack(AttributionAttack):
     printed, D is the plain sum of the map over the top k; the released code divides the map by its
     sum first (``normalisation="sum"``). The paper keeps the iterate with the best D; here
     the one with the smallest intersection, equal ones told apart by D: ``evaluation`` can be
-    changed.
+    changed. Steps shrink by their own rule, so ``perturb`` refuses a ``step_size``.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
         k: a count or a share in (0, 1]; the paper takes a quarter on CIFAR-10.
-        tries: most random starts of one example over all restarts.
+        tries: most random starts of one example over all restarts (``start_tries`` elsewhere).
         reduction, normalisation: see :class:`TopKAttack`.
         **pieces: further keywords of :class:`AttributionAttack`.
 
@@ -55,6 +55,8 @@ class L2TopKAttack(AttributionAttack):
         normalisation: str = "none",
         **pieces: Any,
     ) -> None:
+        if "start_tries" in pieces:
+            raise TypeError("`start_tries` must be passed as `tries` to L2TopKAttack.")
         defaults = {"norm": "L2", "start": "surface", "step_rule": ShrinkingStep()}
         super().__init__(
             forward_func,

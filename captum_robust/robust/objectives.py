@@ -226,6 +226,8 @@ class TargetMapObjective(Objective):
         super().__init__(reduction, normalisation)
         if not isinstance(target_map, Tensor) or not target_map.is_floating_point():
             raise TypeError("`target_map` must be a floating-point Tensor.")
+        if not bool(torch.isfinite(target_map).all()):
+            raise ValueError("`target_map` must be finite, got NaN or infinity.")
         self.target_map = target_map
 
     def anchor(self, clean: Maps, explain: Explain) -> Tensor:
@@ -243,7 +245,8 @@ class OtherInputObjective(Objective):
     Dombrowski et al. (2019), whose targets are maps of second images, explained on the real net.
 
     Args:
-        others: the inputs z, shaped like the attacked ones (one for all, or one each).
+        others: the inputs z, a Tensor or a tuple, shaped like the attacked ones (one for all, or
+            one each).
         target: class explained at ``others``; ``None`` takes the attack's own.
         reduction, normalisation: see :class:`Objective`.
     """
@@ -259,12 +262,19 @@ class OtherInputObjective(Objective):
     ) -> None:
         super().__init__(reduction, normalisation)
         self.others = others if isinstance(others, tuple) else (others,)
+        for part in self.others:
+            if not isinstance(part, Tensor) or not part.is_floating_point():
+                kind = part.dtype if isinstance(part, Tensor) else type(part).__name__
+                raise TypeError(
+                    "`others` must be a floating-point Tensor or a tuple of these, one an input, "
+                    f"got {kind}."
+                )
+            if not bool(torch.isfinite(part).all()):
+                raise ValueError("`others` must be finite, got NaN or infinity.")
         self.target = target
 
     def anchor(self, clean: Maps, explain: Explain) -> Tensor:
-        batch = clean[0].shape[0]
-        others = tuple(part.expand(batch, *part.shape[1:]) for part in self.others)
-        return flatten(self.view(explain(others, self.target)))
+        return flatten(self.view(explain(self.others, self.target)))
 
     def value(self, maps: Maps, anchor: Tensor) -> Tensor:
         return -(flatten(maps) - anchor).square().mean(1)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from captum_robust._attention import plain_attention
 from captum_robust._checks import check_number
+from captum_robust.attr._trust import model_modules
+from captum_robust.robust._examples import usable
 
 Beta = float | tuple[float, float]
 
@@ -26,10 +31,12 @@ class SoftplusSurrogate(nn.Module):
         self, model: Callable[..., Any], beta: Beta = 30.0, *, strict: bool = True
     ) -> None:
         super().__init__()
+        if not callable(model):
+            raise TypeError(f"`model` must be a net or a function, got {type(model).__name__}.")
         # nn.Module.__setattr__ registers a module and stores any other callable as it is.
         self.net = model
         self.training = getattr(model, "training", False)
-        self.first_beta, self.last_beta = _check_beta(beta)
+        self.first_beta, self.last_beta = check_beta("beta", beta)
         self.beta = self.first_beta
         self.replaced: int | None = None
         self.strict = strict
@@ -48,13 +55,29 @@ class SoftplusSurrogate(nn.Module):
         with _Softened(self.beta) as softened:
             output = self.net(*args, **kwargs)
         first, self.replaced = self.replaced is None, softened.replaced
-        if first and self.strict and not self.replaced and not has_curvature(self.net, args):
-            raise RuntimeError(
-                "`model` must call ReLU, LeakyReLU, ReLU6 or Hardtanh where Python can see it: "
-                "nothing was replaced and its second derivatives are zero. TorchScript and "
-                "compiled nets hide their activations; pass the eager net."
-            )
+        if first and self.strict and not self.replaced:
+            self._refuse_straight(args, kwargs, softened.kept)
         return output
+
+    def _refuse_straight(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], kept: set[str]
+    ) -> None:
+        """Raises if the net, in evaluation mode, has no curvature of its own."""
+        with evaluation_mode(self.net):
+            if has_curvature(self.net, args, kwargs):
+                return
+        start = (
+            "`model` must call ReLU, LeakyReLU, ReLU6, Hardtanh, Hardsigmoid or Hardswish where "
+            "Python can see it: nothing was replaced and its second derivatives are zero. "
+        )
+        if kept:
+            raise RuntimeError(
+                f"{start}It calls {', '.join(sorted(kept))}, which has no twin here: put LeakyReLU "
+                "or a smooth activation in its place, or pass strict=False."
+            )
+        raise RuntimeError(
+            f"{start}TorchScript and compiled nets hide their activations; pass the eager net."
+        )
 
 
 def softplus_surrogate(
@@ -65,10 +88,11 @@ def softplus_surrogate(
     .. math:: \mathrm{relu}(z) \;\to\; \tfrac{1}{\beta} \log(1 + e^{\beta z})
 
     The second derivatives of a ReLU net are zero almost everywhere, so attacks on its maps climb
-    on this twin. ReLU, LeakyReLU, ReLU6 and Hardtanh are replaced, as modules, as functions and in
-    place; max-pooling stays. Ghorbani et al. (2019), Dombrowski et al. (2019, beta grown from 10 to
-    100). Their code copies the net with other layers; here the net itself runs under a
-    ``TorchFunctionMode``, so layers keep their identity and hooks set on them fire.
+    on this twin. ReLU, LeakyReLU, ReLU6, Hardtanh, Hardsigmoid and Hardswish are replaced, as
+    modules, as functions and in place; max-pooling stays. Ghorbani et al. (2019),
+    Dombrowski et al. (2019, beta grown from 10 to 100). Their code copies the net with other
+    layers; here the net itself runs under a ``TorchFunctionMode``, so layers keep their identity
+    and hooks set on them fire.
 
     Args:
         model: a net or any function that calls one.
@@ -81,6 +105,7 @@ def softplus_surrogate(
         The twin; ``twin.beta`` is the present sharpness.
 
     Raises:
+        TypeError: if ``model`` cannot be called.
         ValueError: if a ``beta`` is not positive.
         RuntimeError: at the first call, as ``strict`` says.
 
@@ -92,17 +117,43 @@ def softplus_surrogate(
     return SoftplusSurrogate(model, beta, strict=strict)
 
 
-def has_curvature(function: Callable[..., Any], inputs: Iterable[Any]) -> bool:
-    """Whether the summed output has a second derivative in the inputs that is not zero.
+@contextmanager
+def evaluation_mode(function: Callable[..., Any]) -> Iterator[None]:
+    """Puts the modules behind a function in evaluation mode, and back after."""
+    training = [module for _, module in model_modules(function) if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
-    Asks one Hessian-vector product, in one fixed direction for each input.
+
+def has_curvature(
+    function: Callable[..., Any],
+    inputs: Iterable[Any],
+    keywords: Mapping[str, Any] | None = None,
+) -> bool:
+    """Whether the summed outputs have a second derivative in the inputs that is not zero.
+
+    Asks one Hessian-vector product, in one fixed direction for each input. True where no input is
+    floating point: there is nothing to differentiate by, and nothing is known.
     """
-    with torch.enable_grad(), plain_attention():
-        points = [x.detach().clone().requires_grad_() if _is_real(x) else x for x in inputs]
-        leaves = [x for x in points if _is_real(x)]
-        slopes = _gradients(_along([function(*points)]), leaves)
+    with torch.inference_mode(False), torch.enable_grad(), plain_attention():
+        points = [_as_leaf(x) for x in inputs]
+        named = {name: _as_leaf(x) for name, x in (keywords or {}).items()}
+        leaves = [x for x in (*points, *named.values()) if _is_real(x)]
+        if not leaves:
+            return True
+        outputs = [x for x in tree_leaves(function(*points, **named)) if _is_real(x)]
+        slopes = _gradients(_along(outputs), leaves) if outputs else None
         bends = None if slopes is None else _gradients(_along(slopes), leaves)
     return bends is not None and any(bool((bend != 0).any()) for bend in bends)
+
+
+def _as_leaf(value: Any) -> Any:
+    return value.detach().clone().requires_grad_() if _is_real(value) else usable(value)
 
 
 def _is_real(value: Any) -> bool:
@@ -126,12 +177,16 @@ def _along(values: list[Tensor]) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def _check_beta(beta: Beta) -> tuple[float, float]:
-    first, last = beta if isinstance(beta, tuple) else (beta, beta)
-    return (
-        check_number("beta", first, low=0, open_low=True, high=float("inf"), open_high=True),
-        check_number("beta", last, low=0, open_low=True, high=float("inf"), open_high=True),
+def check_beta(name: str, beta: Any) -> tuple[float, float]:
+    """The first and the last sharpness, from a number or a pair of numbers > 0."""
+    pair = beta if isinstance(beta, tuple) else (beta, beta)
+    if len(pair) != 2:
+        raise ValueError(f"`{name}` must be one sharpness or a pair, first and last, got {beta}.")
+    first, last = (
+        check_number(name, each, low=0, open_low=True, high=math.inf, open_high=True)
+        for each in pair
     )
+    return first, last
 
 
 class _Softened(TorchFunctionMode):
@@ -141,6 +196,7 @@ class _Softened(TorchFunctionMode):
         super().__init__()
         self.beta = beta
         self.replaced = 0
+        self.kept: set[str] = set()
 
     def __torch_function__(
         self,
@@ -152,6 +208,7 @@ class _Softened(TorchFunctionMode):
         kwargs = kwargs or {}
         soften = _SOFTENED.get(func)
         if soften is None:
+            self.kept |= {_KEPT[func]} if func in _KEPT else set()
             return func(*args, **kwargs)
         self.replaced += 1
         z, *rest = args if args else (kwargs.pop("input"),)
@@ -182,10 +239,28 @@ def _relu6(z: Tensor, beta: float, inplace: bool = False) -> Tensor:
     return _hardtanh(z, beta, 0.0, 6.0)
 
 
+def _hardsigmoid(z: Tensor, beta: float, inplace: bool = False) -> Tensor:
+    return _relu6(z + 3, beta) / 6
+
+
+def _hardswish(z: Tensor, beta: float, inplace: bool = False) -> Tensor:
+    return z * _hardsigmoid(z, beta)
+
+
 _IN_PLACE = {torch.relu_, Tensor.relu_, F.leaky_relu_, F.hardtanh_}
 _SOFTENED: dict[Any, Callable[..., Tensor]] = {
     **dict.fromkeys((F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _relu),
     **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _leaky_relu),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
     F.relu6: _relu6,
+    F.hardsigmoid: _hardsigmoid,
+    F.hardswish: _hardswish,
+}
+# Kinks without a twin, named where a net is refused.
+_KEPT: dict[Any, str] = {
+    F.prelu: "PReLU",
+    F.rrelu: "RReLU",
+    F.threshold: "Threshold",
+    F.hardshrink: "Hardshrink",
+    F.softshrink: "Softshrink",
 }

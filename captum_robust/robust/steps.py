@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
-from captum_robust._checks import check_count
+from captum_robust._checks import check_count, check_number
 from captum_robust.robust.balls import Ball, Draws, Rows, pick
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ class StepRule:
     """False for rules that ignore the gradient, which is then not computed."""
     uses_step_size: ClassVar[bool] = True
     """False for rules that find their own lengths."""
+    refuses_step_size: ClassVar[bool] = False
+    """Whether a ``step_size`` is an error rather than ignored."""
     repeatable: ClassVar[bool] = False
     """Whether the same gradient at the same point gives the same move again."""
     halvings: int = 0
@@ -68,13 +71,14 @@ class ShrinkingStep(StepRule):
 
     and :math:`\alpha` is halved while the step would change the prediction: Levine et al. (2019),
     Algorithm 1, lines 12 to 25. There the halving has no end; here, as in the released code, it
-    stops after ``halvings``, and that step is then not made. ``step_size`` is not used.
+    stops after ``halvings``, and that step is then not made. A ``step_size`` is refused.
 
     Args:
         halvings: most halvings of one step; their batched code takes 10.
     """
 
     uses_step_size = False
+    refuses_step_size = True
 
     def __init__(self, halvings: int = 10) -> None:
         self.halvings = check_count("halvings", halvings, low=0)
@@ -107,12 +111,18 @@ class AdamStep(StepRule):
 
     Args:
         betas: decay of the first and of the second moment, each in [0, 1).
-        eps: added to the root of the second moment, in units of the gradient.
+        eps: added to the root of the second moment, > 0, in units of the gradient.
+
+    Raises:
+        ValueError: if one lies outside its range.
     """
 
     def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
-        self.betas = betas
-        self.eps = eps
+        if not isinstance(betas, tuple) or len(betas) != 2:
+            raise TypeError(f"`betas` must be a tuple of two numbers, got {betas!r}.")
+        fast, slow = (check_number("betas", beta, low=0, high=1, open_high=True) for beta in betas)
+        self.betas = (fast, slow)
+        self.eps = check_number("eps", eps, low=0, open_low=True, high=math.inf, open_high=True)
 
     first: Tensor
     second: Tensor
@@ -133,6 +143,8 @@ class AdamStep(StepRule):
 
 class RandomStep(StepRule):
     """No climb at all: every step is an independent point of the ball.
+
+    A ``step_size`` is ignored, so that the arguments of any attack serve its random baseline.
 
     Args:
         extreme: draw corners (Linf) or points of the sphere (L2), the strongest random search;

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from captum_robust.robust._examples import usable
 from captum_robust.robust.attack import AttributionAttack
 
 
@@ -48,12 +50,13 @@ def transfer(
         torch.Size([2])
     """
     perturbed = attack.perturb(inputs, target=target, **attack_kwargs)
-    kwargs = {"target": target, **(explanation_kwargs or {})}
-    before, after = _as_leaves(inputs), _as_leaves(perturbed)
-    return {
-        name: similarity(explain(before, **kwargs), explain(after, **kwargs)).detach()
-        for name, explain in explanation_funcs.items()
-    }
+    with torch.inference_mode(False):  # maps need graphs
+        kwargs = usable({"target": target, **(explanation_kwargs or {})})
+        before, after = _as_leaves(inputs), _as_leaves(perturbed)
+        return {
+            name: similarity(explain(before, **kwargs), explain(after, **kwargs)).detach()
+            for name, explain in explanation_funcs.items()
+        }
 
 
 def _as_leaves(inputs: Any) -> Any:

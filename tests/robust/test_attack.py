@@ -59,6 +59,10 @@ KINDS = {
 }
 
 
+def cosine(first, second):
+    return torch.nn.functional.cosine_similarity(first.flatten(1), second.flatten(1))
+
+
 def size(delta, norm):
     flat = delta.flatten(1)
     return flat.abs().amax(1) if norm == "Linf" else flat.norm(dim=1)
@@ -93,7 +97,9 @@ def test_every_point_is_in_the_ball_and_the_box_and_keeps_its_prediction(
 def test_an_example_alone_is_as_in_the_batch(kind, net, batch):
     images, targets = batch
     attack = KINDS[kind](net, Saliency(net))
-    options = {"radius": 0.1, "step_size": 0.02, "step_num": 6, "seed": 1}
+    options = {"radius": 0.1, "step_num": 6, "seed": 1}
+    if not attack.step_rule.refuses_step_size:
+        options["step_size"] = 0.02
     together = attack.perturb(images, target=targets, **options)
     for row in (0, 3):
         alone = attack.perturb(
@@ -350,3 +356,39 @@ def test_progress_and_defaults(net, batch, capsys):
     attack.perturb(images, 0.1, step_num=2, target=targets, show_progress=True)
     assert "TopKAttack" in capsys.readouterr().err
     assert isinstance(attack.step_rule, FixedStep) and attack.step_num == 100
+
+
+@pytest.mark.parametrize("kind", ["rescaled", "l2 deviation", "algorithm 1"])
+def test_inference_mode_changes_nothing(kind, net, batch):
+    """Also where all that is given was made in it."""
+    images, targets = batch
+    options = {"radius": 0.1, "step_num": 3, "seed": 1}
+    expected = KINDS[kind](net, Saliency(net)).perturb(images, target=targets, **options)
+    with torch.inference_mode():
+        attack = KINDS[kind](net, Saliency(net))
+        found = attack.perturb(images.clone(), target=targets.clone(), **options)
+        assert torch.is_inference_mode_enabled()
+        others = {"saliency": Saliency(net).attribute}
+        transfer(attack, images.clone(), others, cosine, target=targets.clone(), **options)
+    assert torch.equal(found, expected)
+
+
+def test_other_inputs_and_baselines_made_in_inference_mode(net, batch):
+    images, targets = batch
+    with torch.inference_mode():
+        objective = OtherInputObjective(images.flip(0))
+        kwargs = {"n_steps": 2, "baselines": torch.zeros_like(images)}
+    attack = AttributionAttack(
+        net, IntegratedGradients(net), objective=objective, attribute_kwargs=kwargs
+    )
+    attack.perturb(images, 0.1, step_num=2, target=targets)
+
+
+def test_random_search_is_scored_like_the_attack_it_is_set_against(net, batch):
+    """An output term bends the climb; it is in neither's score."""
+    images, targets = batch
+    attack = KINDS["rescaled"](net, Saliency(net))
+    random = RandomAttack.against(attack)
+    found = attack.search(images, 0.1, step_num=3, target=targets, seed=0)
+    other = random.search(found.perturbed, 0.0, step_num=1, target=targets, seed=0)
+    torch.testing.assert_close(other.clean_score, found.score)

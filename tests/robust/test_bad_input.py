@@ -8,8 +8,10 @@ from captum.attr import LRP, DeepLift, GuidedBackprop, NoiseTunnel, Saliency
 from torch import nn
 
 from captum_robust.robust import (
+    AdamStep,
     AttributionAttack,
     L2DeviationAttack,
+    L2TopKAttack,
     ManipulateAttack,
     OutputMatch,
     RandomAttack,
@@ -119,6 +121,176 @@ def test_nan_in_a_gradient(net, batch):
     assert torch.equal(net(found.perturbed).argmax(1), targets)
 
 
+class Holder:
+    """A plain object around a net."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x):
+        return self.net(x)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(4, 3)
+
+    def forward(self, x):
+        query = (x, x) if isinstance(self.layer, nn.MultiheadAttention) else ()
+        return self.head(self.layer(x, *query)[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    ("net", "name"),
+    [
+        (Holder(nn.Sequential(nn.Linear(4, 3), nn.Dropout())), "Dropout"),
+        (nn.Sequential(nn.Linear(4, 8), nn.RReLU(), nn.Linear(8, 3)), "RReLU"),
+        (nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False)).eval(), "BatchNorm1d"),
+        (Recurrent(nn.LSTM(4, 4, 2, dropout=0.5, batch_first=True)), "LSTM"),
+        (Recurrent(nn.MultiheadAttention(4, 2, dropout=0.5, batch_first=True)), "Multihead"),
+    ],
+)
+def test_every_module_that_mixes_examples_is_found(net, name):
+    inputs = torch.rand(5, 4) if not isinstance(net, Recurrent) else torch.rand(5, 2, 4)
+    with pytest.raises(RuntimeError, match=f"must be in evaluation mode to be attacked.*{name}"):
+        TopKAttack(net, Saliency(net), k=1).perturb(inputs, 0.1, target=0)
+
+
+def test_the_remedy_for_missing_statistics():
+    net = nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)).eval()
+    with pytest.raises(RuntimeError, match=r"luck; give it running statistics"):
+        TopKAttack(net, Saliency(net), k=1).perturb(torch.rand(5, 4), 0.1, target=0)
+
+
+def test_a_single_logit_has_no_prediction_to_keep():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    attack, inputs = TopKAttack(net, Saliency(net), k=1), torch.rand(3, 4)
+    with pytest.raises(ValueError, match=r"two classes or more.*got \(3, 1\).*two columns"):
+        attack.perturb(inputs, 0.1, target=0)
+    attack.perturb(inputs, 0.1, step_num=2, target=0, keep_prediction=False)
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        (10, ValueError, r"`target` must be in \[0, 9\].*got 10"),
+        (-1, ValueError, r"`target` must be in \[0, 9\].*got -1"),
+        (torch.zeros(7), TypeError, "`target` must hold integer classes.*float32"),
+        (1.0, TypeError, "`target` must hold integer classes.*float"),
+        (torch.zeros(2, dtype=torch.long), ValueError, "one for each of the 7 examples"),
+        ([0], ValueError, "one for each of the 7 examples"),
+        (torch.zeros(7, 1, dtype=torch.long), ValueError, r"got shape \(7, 1\)"),
+    ],
+)
+@pytest.mark.parametrize("keep", [True, False])
+def test_targets(attack, batch, target, error, message, keep):
+    with pytest.raises(error, match=message):
+        attack.perturb(batch[0], 0.1, target=target, keep_prediction=keep)
+
+
+@pytest.mark.parametrize("bound", [None, [0.0], "a", (None,)])
+def test_bounds_of_another_type(net, batch, bound):
+    attack = TopKAttack(net, Saliency(net), bound, 1)
+    with pytest.raises(TypeError, match="`lower_bound` must be a number, a Tensor"):
+        attack.perturb(batch[0], 0.1, target=batch[1])
+
+
+def test_bounds_that_are_nan(net, batch):
+    upper = torch.ones(28)
+    upper[3] = torch.nan
+    for bounds, name in (((torch.nan, 1), "lower"), ((0, upper), "upper")):
+        with pytest.raises(ValueError, match=f"`{name}_bound` must not be NaN"):
+            TopKAttack(net, Saliency(net), *bounds).perturb(batch[0], 0.1, target=batch[1])
+
+
+def test_arguments_of_another_type(attack, batch):
+    images, targets = batch
+    with pytest.raises(TypeError, match=r"`mask` must be a number, a Tensor.*got list"):
+        attack.perturb(images, 0.1, target=targets, mask=[1, 0])
+    with pytest.raises(TypeError, match=r"`inputs` must be a Tensor or a tuple.*got list"):
+        attack.perturb([images], 0.1, target=targets)
+    with pytest.raises(TypeError, match=r"search\(\) got an unexpected keyword argument 'foo'"):
+        attack.search(images, 0.1, foo=3)
+
+
+@pytest.mark.parametrize(
+    ("others", "error", "message"),
+    [
+        (torch.rand(3, 1, 28, 28), ValueError, "`others` must have the shape of the inputs"),
+        (torch.rand(7, 1, 28, 27), ValueError, "`others` must have the shape of the inputs"),
+        ((torch.rand(1, 1, 28, 28),) * 2, ValueError, "`others` must have the shape"),
+        ([torch.rand(1, 1, 28, 28)], TypeError, "`others` must be a floating-point Tensor"),
+        (torch.full((1, 1, 28, 28), torch.nan), ValueError, "`others` must be finite"),
+    ],
+)
+def test_other_inputs(net, batch, others, error, message):
+    with pytest.raises(error, match=message):
+        ManipulateAttack(net, Saliency(net), others=others).perturb(
+            batch[0], 0.1, step_num=2, target=batch[1]
+        )
+
+
+@pytest.mark.parametrize(
+    ("pieces", "error", "message"),
+    [
+        ({"surrogate": -3.0}, ValueError, "`surrogate` must be in"),
+        ({"surrogate": (1.0, -3.0)}, ValueError, "`surrogate` must be in"),
+        ({"surrogate": (1.0, 2.0, 3.0)}, ValueError, "`surrogate` must be one sharpness or a pair"),
+        ({"surrogate": True}, TypeError, "`surrogate` must be 'softplus'.*got a bool"),
+        ({"surrogate": [1.0, 2.0]}, TypeError, "`surrogate` must be 'softplus'.*got a list"),
+        ({"objective": TopKObjective}, TypeError, "`objective` must be an object of Objective"),
+        ({"objective": None}, TypeError, "`objective` must be an object.*got None"),
+        ({"step_rule": AdamStep}, TypeError, "`step_rule` must be an object.*the class AdamStep"),
+        ({"weight": float("inf")}, ValueError, "`weight` must be in"),
+        ({"attribute_kwargs": [1]}, TypeError, "`attribute_kwargs` must be a dict"),
+        ({"attribute_kwargs": {"target": 3}}, ValueError, "`attribute_kwargs`.*'target'.*perturb"),
+        ({"attribute_kwargs": {"inputs": 3}}, ValueError, "`attribute_kwargs` must not hold"),
+        (
+            {"attribute_kwargs": {"return_convergence_delta": True}},
+            ValueError,
+            "`attribute_kwargs`.*delta would count as a feature",
+        ),
+    ],
+)
+def test_pieces(net, pieces, error, message):
+    with pytest.raises(error, match=message):
+        AttributionAttack(net, Saliency(net), **{"objective": TopKObjective(2), **pieces})
+
+
+def test_attributions_that_are_no_objects(net):
+    for method, came in ((Saliency, "the class Saliency"), (Saliency(net).attribute, "a method")):
+        with pytest.raises(TypeError, match=f"`attribution_method` must be.*{came}"):
+            TopKAttack(net, method)
+
+
+def test_step_rules_and_their_numbers(net, batch):
+    with pytest.raises(ValueError, match=r"`betas` must be in \[0, 1\), got 2"):
+        AdamStep(betas=(2, 3))
+    with pytest.raises(TypeError, match="`betas` must be a tuple of two"):
+        AdamStep(betas=0.9)
+    with pytest.raises(ValueError, match=r"`eps` must be in \(0, inf\)"):
+        AdamStep(eps=-1)
+    with pytest.raises(TypeError, match="`start_tries` must be passed as `tries`"):
+        L2TopKAttack(net, Saliency(net), start_tries=5)
+    with pytest.raises(ValueError, match=r"`step_size` must be None for ShrinkingStep.*got 0.5"):
+        L2TopKAttack(net, Saliency(net)).perturb(batch[0], 0.1, step_size=0.5, target=batch[1])
+    with pytest.raises(ValueError, match="`target_map` must be finite"):
+        ManipulateAttack(net, Saliency(net), target_map=torch.full((28, 28), torch.nan))
+    with pytest.raises(ValueError, match="`weight` must be in"):
+        OutputMatch(float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "error"),
+    [(lambda a, b: torch.tensor(1.0), ValueError), (lambda a, b: [1.0] * len(a), TypeError)],
+)
+def test_evaluations_of_another_shape(net, batch, evaluation, error):
+    attack = TopKAttack(net, Saliency(net), 0, 1, evaluation=evaluation)
+    with pytest.raises(error, match="`evaluation` must return"):
+        attack.perturb(batch[0], 0.1, step_num=2, target=batch[1])
+
+
 def test_training_mode(batch):
     images, _ = batch
     net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(64, 3)).double()
@@ -141,7 +313,7 @@ def test_choices_of_the_constructor(net):
         TopKAttack(net, saliency, surrogate="relu")
     with pytest.raises(ValueError, match="`start` must be one of"):
         TopKAttack(net, saliency, start="sphere")
-    with pytest.raises(ValueError, match=r"`weight` must be in \(0, inf\]"):
+    with pytest.raises(ValueError, match=r"`weight` must be in \(0, inf\)"):
         TopKAttack(net, saliency, weight=0)
     with pytest.raises(ValueError, match="`attack_samples` needs a smoothed attribution"):
         TopKAttack(net, saliency, attack_samples=3)

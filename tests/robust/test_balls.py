@@ -58,6 +58,13 @@ def test_uniform_l2_radii():
     assert abs(share.mean() - 0.5) < 4 * (1 / 12) ** 0.5 / 4000**0.5
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_uniform_l2_draws_keep_their_type(dtype):
+    like = torch.zeros(4, 3, dtype=dtype)
+    ball = L2Ball(torch.ones(1, 1, dtype=dtype), torch.ones(1, 3, dtype=torch.bool))
+    assert ball.uniform(Draws(0, range(4), like), EVERY, 0).dtype == dtype
+
+
 def test_draws_belong_to_the_example():
     like = torch.zeros(4, 3)
     many, one = Draws(5, [7, 8, 9, 10], like), Draws(5, [9], like[:1])
@@ -78,5 +85,9 @@ def test_box():
     assert box.clip(torch.tensor([[-1.0, 3.0]]), EVERY).tolist() == [[0.0, 1.0]]
     with pytest.raises(ValueError, match=r"1 features of example 0 do not \(by up to 0.5\)"):
         Box(torch.full((1, 1), 0.5), torch.ones(1, 1), clean)
+    for bounds, name in (((torch.nan, 1.0), "lower"), ((0.0, torch.nan), "upper")):
+        lower, upper = (torch.full((1, 1), bound) for bound in bounds)
+        with pytest.raises(ValueError, match=f"`{name}_bound` must not be NaN"):
+            Box(lower, upper, clean)
     # Rounding at the border is no error, and such an input may stay.
     assert Box(torch.full((1, 1), 1e-8), torch.ones(1, 1), clean).lower[0, 0] == 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from captum.attr import Saliency
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captum_robust.robust import softplus_surrogate
+from captum_robust.robust import TopKAttack, softplus_surrogate
 from captum_robust.robust.softplus import has_curvature
 
 Z = torch.linspace(-9, 9, 41, dtype=torch.float64)
@@ -102,9 +103,62 @@ def test_beta_grows_geometrically():
 
 def test_a_net_whose_kinks_are_hidden_is_refused():
     hidden = nn.Sequential(nn.Linear(3, 4), nn.MaxPool1d(2))
-    with pytest.raises(RuntimeError, match="must call ReLU, LeakyReLU, ReLU6 or Hardtanh"):
+    with pytest.raises(RuntimeError, match=r"must call ReLU.*pass the eager net"):
         softplus_surrogate(hidden)(torch.rand(2, 3))
     softplus_surrogate(hidden, strict=False)(torch.rand(2, 3))
+
+
+def test_a_kink_without_a_twin_is_named():
+    for layer in (nn.PReLU(), nn.Threshold(0, 0), nn.RReLU()):
+        net = nn.Sequential(nn.Linear(3, 4), layer).eval()
+        with pytest.raises(RuntimeError, match=f"calls {type(layer).__name__}.*put LeakyReLU"):
+            softplus_surrogate(net)(torch.rand(2, 3))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_hard_sigmoid_and_hard_swish(inplace):
+    sigmoid = (F.softplus(Z + 3, 2.0) - F.softplus(Z - 3, 2.0)) / 6
+    for kink, expected in (
+        (nn.Hardsigmoid(inplace), sigmoid),
+        (lambda x: F.hardsigmoid(x, inplace), sigmoid),
+        (nn.Hardswish(inplace), Z * sigmoid),
+        (lambda x: F.hardswish(x, inplace), Z * sigmoid),
+    ):
+        torch.testing.assert_close(softplus_surrogate(kink, beta=2.0)(Z.clone()), expected)
+
+
+def test_attacks_reach_nets_with_hard_swish():
+    net = nn.Sequential(nn.Linear(4, 8), nn.Hardswish(), nn.Hardsigmoid(), nn.Linear(8, 3)).eval()
+    inputs = torch.rand(3, 4)
+    attack = TopKAttack(net, Saliency(net), k=1)
+    attack.perturb(inputs, 0.1, step_num=2, target=net(inputs).argmax(1))
+
+
+class Keyword(nn.Module):
+    def forward(self, x: Tensor, *, scale: float) -> Tensor:
+        return torch.tanh(x) * scale
+
+
+def test_the_check_takes_what_the_net_takes():
+    points = torch.rand(2, 5, 3)
+    softplus_surrogate(Keyword())(points, scale=2.0)
+    softplus_surrogate(nn.Tanh())(input=points)
+    softplus_surrogate(nn.LSTM(3, 4))(points)
+    softplus_surrogate(lambda x: {"a": torch.tanh(x)})(points)
+    softplus_surrogate(nn.Embedding(5, 3))(torch.ones(2, 2, dtype=torch.long))
+    with torch.inference_mode():
+        softplus_surrogate(nn.Tanh())(points.clone())
+    with pytest.raises(TypeError, match="`model` must be a net or a function, got int"):
+        softplus_surrogate(3)
+
+
+def test_the_check_leaves_no_trace():
+    """In training mode the net updates its statistics once, for the one call there was."""
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh())
+    twin = softplus_surrogate(lambda x: net(x))
+    twin(torch.rand(5, 3))
+    assert net[1].num_batches_tracked == 1
+    assert all(module.training for module in net.modules())
 
 
 def test_a_smooth_net_is_its_own_twin():

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from captum_robust._version import __version__
-from captum_robust.audit import command as audit
 from captum_robust.audit.usage import AuditFailure, ExitCode, UsageError
 
 _PROGRAM: Final = "captum-robust"
@@ -23,6 +22,8 @@ class _OneLineParser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
+    from captum_robust.audit import command as audit  # here, so that Ctrl-C meets `main`
+
     root = _OneLineParser(
         prog=_PROGRAM,
         description="Smoothed, certified and audited attributions.",
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _stopped(str(error), ExitCode.USAGE)
     except AuditFailure as error:
-        return _stopped(f"{error}.", ExitCode.FAILED)
+        return _stopped(f"{str(error).rstrip('.')}.", ExitCode.FAILED)
     except KeyboardInterrupt as interrupt:
         kept = f"{interrupt}." if interrupt.args else "no report was written."
         return _stopped(f"stopped; {kept}", ExitCode.INTERRUPTED)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from captum_robust.audit.usage import AuditFailure
 
 _PART: Final = ".part"
+_UNFINISHED: Final = re.compile(r"\..+\.\d+\.part")
 
 
 @contextmanager
@@ -46,10 +48,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
-def sweep(folder: Path) -> None:
-    """Removes what killed processes left unfinished in a folder and below it."""
-    for part in folder.rglob(f".*{_PART}"):
-        part.unlink(missing_ok=True)
+def sweep(folders: Iterable[Path]) -> None:
+    """Removes what killed processes left unfinished in these folders, and nothing of others."""
+    for folder in folders:
+        for part in folder.glob(f".*{_PART}"):
+            if _UNFINISHED.fullmatch(part.name) and part.is_file():
+                part.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,10 +67,25 @@ class Voice:
     def results(self, document: dict[str, Any], plan: AuditPlan) -> None:
         """The tables, or the document."""
         if self.json:
-            print(json.dumps(document, allow_nan=False))
+            _print(json.dumps(document, allow_nan=False))
         elif not self.quiet:
-            print(text_table(document))
-            print(f"\nReport: {plan.out / 'report.html'}")
+            _print(f"{text_table(document)}\n\nReport: {plan.out / 'report.html'}")
+
+
+def _print(text: str) -> None:
+    """To standard output; a reader who has left, as ``| head`` does, is no error.
+
+    Raises:
+        AuditFailure: if it cannot be written, as on a full disk.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        # Python would flush it again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise AuditFailure(f"cannot write to standard output ({error.strerror})") from None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -143,7 +159,11 @@ def write_report(
     results = read_results(journal, plan)
     if not results.examples:
         first = results.skipped[0]
-        raise AuditFailure(f"no example could be explained; {first['name']}: {first['reason']}")
+        # What the same command would try again lacked memory; all else lies in model or data.
+        again = journal.pending(source.data.ids, plan.methods)
+        raise (AuditFailure if again else UsageError)(
+            f"no example could be explained; {first['name']}: {first['reason']}"
+        )
     document = audit_document(plan, results)
     write_files(plan, results, document)
     return document
@@ -160,7 +180,8 @@ def _opened(
     mine["threads"] = str(torch.get_num_threads())
     if team.leads:
         prove(source, source.plan, subject)
-        journal.begin(mine, source.about(), restart)
+        if not journal.begin(mine, source.about(), restart):
+            remove_report(plan.out)
     team.share(None)
     there = journal.plan()
     if there is None:
@@ -245,8 +266,16 @@ def write_files(plan: AuditPlan, results: Results, document: dict[str, Any]) -> 
         write_atomically(folder / page, content.encode())
     write_atomically(folder / "report.json", json.dumps(document, allow_nan=False).encode())
     write_atomically(folder / "report.html", render_page(document, images).encode())
-    for name in set(FIGURES) - set(images):
-        (folder / f"{name}.png").unlink(missing_ok=True)
-    for old in (folder / "examples").glob("*.html"):
-        if f"examples/{old.name}" not in pages and old.stem.isdigit():
-            old.unlink(missing_ok=True)
+    remove_report(folder, kept={"report.json", "report.html", *pages, *_png(images)})
+
+
+def remove_report(folder: Path, kept: Collection[str] = ()) -> None:
+    """Removes the files of a report but those to be kept, and nothing else in the folder."""
+    pages = (path for path in (folder / "examples").glob("*.html") if path.stem.isdigit())
+    names = ["report.html", "report.json", *_png(FIGURES), *(f"examples/{p.name}" for p in pages)]
+    for name in set(names) - set(kept):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _png(names: Iterable[str]) -> list[str]:
+    return [f"{name}.png" for name in names]

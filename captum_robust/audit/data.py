@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from captum_robust.audit.fingerprint import file_digest
+from captum_robust.audit.fit import first_line
 from captum_robust.audit.images import IMAGE_SUFFIXES, read_image
 from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.usage import Skipped, UsageError
@@ -216,12 +218,13 @@ def read_arrays(path: Path, limit: int | None) -> TensorData:
         UsageError: if it does not.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
             x = file["x"]
             y = file["y"] if "y" in file.files else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        said = "pickled objects are refused" if "allow_pickle" in str(error) else first_line(error)
         raise UsageError(
-            f"`--data` {str(path)!r} must hold arrays `x` and, where known, `y`: {error}."
+            f"`--data` {str(path)!r} must hold arrays `x` and, where known, `y`: {said}"
         ) from None
     inputs, unit, bounds = as_images(x)
     if y is not None and (y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer)):
@@ -276,16 +279,24 @@ def read_labels(path: Path) -> dict[str, int]:
     """
     labels = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"`--labels` {str(path)!r} cannot be read: {error}.") from None
     for number, row in enumerate(rows):
         if len(row) == 2 and row[1].strip().isdecimal():
             labels[row[0]] = int(row[1])
-        elif number:
+        elif number or (len(row) == 2 and _is_number(row[1])):
             raise UsageError(
                 f"`--labels` must have lines `name,class`, got {','.join(row)!r} as row "
                 f"{number + 1} of {str(path)!r}."
             )
     return labels
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

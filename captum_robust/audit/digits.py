@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_robust.audit.data import PIXELS, TensorData
-from captum_robust.audit.plan import AuditPlan, flag
+from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.subject import Subject
 
 _TRAIN: Final = 1300  # of 1,797 digits
@@ -37,9 +37,6 @@ def digits_subject(plan: AuditPlan) -> Subject:
 
     Only digits that the model classifies correctly are explained, one of each class in turn; they
     are picked before any map is computed.
-
-    Raises:
-        ValueError: if ``plan.limit`` exceeds the number of such digits.
     """
     generator = torch.Generator().manual_seed(plan.seed)
     digits = load_digits(generator)
@@ -48,8 +45,7 @@ def digits_subject(plan: AuditPlan) -> Subject:
     correct = predict(model, test) == digits.classes[digits.test]
     noisy = test + plan.noise * torch.randn(test.shape, generator=generator)
     noisy_correct = predict(model, noisy) == digits.classes[digits.test]
-    chosen = one_class_after_the_other(digits.test[correct], digits.classes)
-    chosen = _first(plan.limit, chosen, "the test digits classified correctly")
+    chosen = one_class_after_the_other(digits.test[correct], digits.classes)[: plan.limit]
     return Subject(
         title="Handwritten digits, a small convolutional network",
         model=model.to(plan.device),
@@ -76,14 +72,9 @@ def digits_subject(plan: AuditPlan) -> Subject:
 
 
 def digits_data(plan: AuditPlan) -> TensorData:
-    """The test digits, one of each class in turn, for a model of the user's.
-
-    Raises:
-        ValueError: if ``plan.limit`` exceeds their number.
-    """
+    """The test digits, one of each class in turn, for a model of the user's."""
     digits = load_digits(torch.Generator().manual_seed(plan.seed))
-    chosen = one_class_after_the_other(digits.test, digits.classes)
-    chosen = _first(plan.limit, chosen, "the test digits")
+    chosen = one_class_after_the_other(digits.test, digits.classes)[: plan.limit]
     return TensorData(
         digits.images[chosen],
         digits.classes[chosen],
@@ -97,13 +88,6 @@ def digits_model(plan: AuditPlan) -> nn.Module:
     """The CNN, trained, for data of the user's."""
     generator = torch.Generator().manual_seed(plan.seed)
     return train(load_digits(generator), generator).to(plan.device)
-
-
-def _first(limit: int | None, rows: Tensor, what: str) -> Tensor:
-    """So many rows; all where ``limit`` is None."""
-    if limit is not None and limit > len(rows):
-        raise ValueError(f"`{flag('limit')}` must be at most {len(rows)} ({what}), got {limit}.")
-    return rows[:limit]
 
 
 @contextmanager

@@ -133,7 +133,9 @@ def count_features(about: dict[str, Any]) -> int:
 
 def command(plan: AuditPlan) -> str:
     """The command that repeats the audit, quoted for a POSIX shell."""
-    options = [part for name, text in plan.as_text().items() for part in (flag(name), text)]
+    options = []
+    for name, text in plan.as_text().items():
+        options += [f"{flag(name)}={text}"] if text.startswith("-") else [flag(name), text]
     options += [flag(name) for name in plan.switched_on()]
     return shlex.join(["python", "-m", "captum_robust", "audit", *options])
 

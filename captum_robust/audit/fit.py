@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_robust.audit.exported import InChunks
-from captum_robust.audit.usage import UsageError
+from captum_robust.audit.usage import OF_USER_CODE, UsageError
 
 _TOLERANCE: Final = 1e-3  # of the largest score; batches of another size are summed otherwise
 
@@ -25,11 +25,16 @@ def fitted(model: nn.Module, example: Tensor) -> nn.Module:
     """
     try:
         alone = _scores(model, example)
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+    except OF_USER_CODE as error:
         raise UsageError(
-            f"`--model` cannot take the examples, of shape {tuple(example.shape[1:])}: "
-            f"{first_line(error)} Try --size, --gray or --normalize."
+            f"`--model` cannot take the examples, float32 of shape {tuple(example.shape[1:])}: "
+            f"{first_line(error)} Try --normalize, and --size or --gray for a folder of images."
         ) from None
+    if not isinstance(alone, Tensor):
+        raise UsageError(
+            f"`--model` must give scores (rows, classes) as a Tensor, got {type(alone).__name__}. "
+            "Wrap the model in one whose forward returns its scores alone."
+        )
     if alone.dim() != 2 or len(alone) != 1 or alone.shape[1] < 2:
         raise UsageError(
             "`--model` must give scores (rows, classes) of at least two classes, "
@@ -54,7 +59,7 @@ def _answers_row_by_row(model: nn.Module, example: Tensor, alone: Tensor) -> boo
     try:
         among = _scores(model, rows)
         again = _scores(model, rows.flip(0))
-    except (RuntimeError, ValueError, TypeError, AssertionError):
+    except OF_USER_CODE:  # it takes single rows only
         return False
     if among.shape != (3, alone.shape[1]) or again.shape != among.shape:
         return False

@@ -16,6 +16,7 @@ from captum_robust.audit.usage import AuditFailure, UsageError
 # The layout of the records; another one is never read.
 RECORD_VERSION: Final = 1
 _EXAMPLES: Final = "examples"
+_PLAN: Final = ("fingerprint", "about")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Journal:
 
     def begin(
         self, fingerprint: Mapping[str, str], about: Mapping[str, Any], restart: bool = False
-    ) -> None:
-        """Starts a journal, or goes on with that of the same audit.
+    ) -> bool:
+        """Starts a journal, or goes on with that of the same audit; whether it goes on.
 
         Args:
             fingerprint: what the numbers depend on.
@@ -51,13 +52,14 @@ class Journal:
         Raises:
             UsageError: if the folder holds results of another audit; says what differs.
         """
-        sweep(self.folder)
+        names = (_EXAMPLES, *METHODS)
+        sweep([self.folder, self.folder / _EXAMPLES, *(self.results / name for name in names)])
         if restart:
             self.discard()
         before = self.plan()
         if before is not None:
             self._refuse_another(before["fingerprint"], fingerprint)
-            return
+            return True
         self.discard()
         content = {
             "record_version": RECORD_VERSION,
@@ -65,6 +67,7 @@ class Journal:
             "about": dict(about),
         }
         write_atomically(self._plan_path, _as_json(content))
+        return False
 
     def plan(self) -> dict[str, Any] | None:
         """What ``plan.json`` says; None where there is none.
@@ -76,7 +79,8 @@ class Journal:
         if text is None:
             return None
         found = _from_json(text)
-        if found is None or found.get("record_version") != RECORD_VERSION:
+        whole = found is not None and all(isinstance(found.get(key), dict) for key in _PLAN)
+        if found is None or not whole or found.get("record_version") != RECORD_VERSION:
             raise UsageError(
                 f"`--out` holds a plan.json that this version cannot go on with, in "
                 f"{str(self.folder)!r}. Name another folder, or discard it by --restart."
@@ -109,7 +113,8 @@ class Journal:
     def read(self, method: str, example: int) -> dict[str, Any] | None:
         """A finished result; None where there is none."""
         text = _text_of(self._path(method, example, ".json"))
-        return None if text is None else _from_json(text)
+        found = None if text is None else _from_json(text)
+        return found if found is not None and "status" in found else None
 
     def settled(self, method: str, example: int) -> bool:
         """Whether a result is there and the same command would not do better."""

@@ -20,7 +20,7 @@ from captum_robust.audit.exported import load_exported, load_script
 from captum_robust.audit.fingerprint import file_digest, module_digest
 from captum_robust.audit.fit import first_line
 from captum_robust.audit.plan import AuditPlan, Normalization
-from captum_robust.audit.usage import UsageError
+from captum_robust.audit.usage import OF_USER_CODE, UsageError
 
 _FACTORY: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _TORCHVISION: Final = "torchvision:"
@@ -130,11 +130,16 @@ def _from_torchvision(name: str, seed: int) -> Model:
     """An architecture of torchvision, with the weights of a state dict or untrained."""
     from torchvision import models
 
-    architecture, _, weights = name.partition(":")
-    if architecture not in models.list_models():
+    architecture, colon, weights = name.partition(":")
+    if architecture not in models.list_models(module=models):  # others would download a backbone
         raise UsageError(
-            f"`--model` must name an architecture of torchvision, got {architecture!r}. "
+            f"`--model` must name a classifier of torchvision, got {architecture!r}. "
             "Try --model torchvision:resnet18."
+        )
+    if colon and not weights:
+        raise UsageError(
+            f"`--model` must name a file of weights after the second colon, got {name!r} without "
+            f"any. Try --model torchvision:{architecture} for random weights."
         )
     module = _untrained(architecture, seed)
     if not weights:
@@ -158,8 +163,10 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         _refuse_weights(path, "it would have to be unpickled, and that can run any code")
-    except (OSError, RuntimeError, EOFError) as error:
-        _refuse_weights(path, first_line(error))
+    except OSError as error:
+        _refuse_weights(path, error.strerror or first_line(error))
+    except OF_USER_CODE as error:  # torch raises whatever a file of another kind leads to
+        _refuse_weights(path, f"it is no such file, or damaged ({type(error).__name__})")
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
@@ -201,15 +208,22 @@ def _from_factory(name: str) -> Model:
         sys.path.insert(0, os.getcwd())  # as python -m does
     try:
         factory = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"`--model` {name!r} cannot be imported: {error}.") from None
-    module = factory()
+    except OF_USER_CODE as error:
+        raise UsageError(f"`--model` {name!r} cannot be imported: {_told(error)}") from None
+    try:
+        module = factory()
+    except OF_USER_CODE as error:
+        raise UsageError(f"`--model` {name!r} failed: {_told(error)}") from None
     if not isinstance(module, nn.Module):
         raise UsageError(
             f"`--model` {name!r} must return a torch.nn.Module, got {type(module).__name__}."
         )
     facts = {"model factory": name, **_parameters(module)}
     return Model(module.eval(), name, module_digest(module), facts)
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _parameters(module: nn.Module) -> dict[str, Any]:

@@ -143,6 +143,11 @@ def read_plan(arguments: argparse.Namespace) -> AuditPlan:
         text = getattr(arguments, name)
         if text is None:
             continue
+        if not _is_text(text):
+            raise UsageError(
+                f"`{flag(name)}` must be text in UTF-8, got {text!r}; rename it. "
+                "See captum-robust audit --help."
+            )
         try:
             value = option.read(text)
         except ValueError as error:
@@ -152,6 +157,15 @@ def read_plan(arguments: argparse.Namespace) -> AuditPlan:
         except (ValueError, TypeError) as error:
             raise UsageError(f"{error}{_remedy(name, defaults)}") from None
     return replace(plan, **{name: getattr(arguments, name) for name in SWITCHES})
+
+
+def _is_text(text: str) -> bool:
+    """Whether the words of the command line could be decoded."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _remedy(name: str, defaults: dict[str, str]) -> str:

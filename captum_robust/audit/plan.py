@@ -165,10 +165,20 @@ def _check_seed(name: str, value: Any) -> None:
 
 def _check_device(name: str, value: Any) -> None:
     try:
-        torch.zeros(1, device=torch.device(value))
+        torch.zeros(1, device=torch.device(value)).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # Torch raises AssertionError where it was built without CUDA.
         raise ValueError(f"`{name}` must be a device torch can use here, got {value!r}.") from error
+
+
+def _check_at_most(most: int) -> Callable[[str, Any], Any]:
+    """A check of counts that what comes after can take."""
+
+    def check(name: str, value: Any) -> None:
+        if check_count(name, value) > most:
+            raise ValueError(f"`{name}` must be at most {most:,}, got {value:,}.")
+
+    return check
 
 
 def _check_switch(name: str, value: Any) -> None:
@@ -206,7 +216,7 @@ def _check_path(name: str, value: Any) -> None:
 _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "methods": _check_methods,
     "noise": _check_positive,
-    "nt_samples": check_count,
+    "nt_samples": _check_at_most(10**9),
     "alpha": _check_probability,
     "epsilon": _check_size,
     "k": check_share_or_count,
@@ -218,10 +228,10 @@ _CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "model": _check_text,
     "data": _check_text,
     "normalize": _check_normalization,
-    "size": check_count,
+    "size": _check_at_most(2**14),
     "labels": _check_path,
     "target": _check_target,
-    "batch_size": check_count,
-    "threads": check_count,
+    "batch_size": _check_at_most(2**20),
+    "threads": _check_at_most(2**10),
     **dict.fromkeys(SWITCHES, _check_switch),
 }

@@ -16,7 +16,7 @@ from captum_robust.audit.plan import AuditPlan
 from captum_robust.audit.runner import run_method
 from captum_robust.audit.source import Source
 from captum_robust.audit.subject import Subject, check_fit
-from captum_robust.audit.usage import Skipped, UsageError
+from captum_robust.audit.usage import OF_USER_CODE, Skipped, UsageError
 
 _FEW: Final = 2  # samples of a trial
 _FLAT: Final = "the net's second derivatives are zero"
@@ -97,7 +97,7 @@ def _trial(name: str, plan: AuditPlan, subject: Subject) -> str | None:
                 _one_step(name, brief, subject)
     except UserWarning:
         return "the net is piecewise linear and its ReLUs cannot be replaced where they stand."
-    except (RuntimeError, ValueError, TypeError, AssertionError, MemoryError) as error:
+    except OF_USER_CODE as error:
         if is_out_of_memory(error) or "must be finite" in str(error):
             return None
         return first_line(error)
@@ -105,9 +105,14 @@ def _trial(name: str, plan: AuditPlan, subject: Subject) -> str | None:
 
 
 def _one_step(name: str, plan: AuditPlan, subject: Subject) -> None:
-    """One step of an attack, which goes through the map's own gradient."""
-    attack = l2_attack(name, plan, subject)
-    attack.perturb(subject.inputs, radius=plan.epsilon or 0.01, step_num=1, target=subject.targets)
+    """One step of an attack, which goes through the map's own gradient.
+
+    On the predicted class: an example that is not predicted as its label is not attacked at all.
+    """
+    with torch.no_grad():
+        predicted = subject.model(subject.inputs).argmax(1)
+    attack = l2_attack(name, plan, replace(subject, targets=predicted))
+    attack.perturb(subject.inputs, radius=plan.epsilon or 0.01, step_num=1, target=predicted)
 
 
 def _hard(plan: AuditPlan) -> bool:

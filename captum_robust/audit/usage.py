@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Final
 
 
 class ExitCode(IntEnum):
@@ -16,6 +17,24 @@ class ExitCode(IntEnum):
     CONTRADICTED = 3  # an attack contradicts a certificate
     INCOMPLETE = 4  # examples were skipped; the report names them
     INTERRUPTED = 130  # what shells expect after Ctrl-C
+
+
+# What code of the user's raises, models above all: any built-in error, but none of those below.
+OF_USER_CODE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 class UsageError(Exception):

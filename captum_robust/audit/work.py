@@ -23,7 +23,7 @@ from captum_robust.audit.record import (
 from captum_robust.audit.runner import run_example
 from captum_robust.audit.source import Source
 from captum_robust.audit.subject import Subject
-from captum_robust.audit.usage import AuditFailure, Skipped
+from captum_robust.audit.usage import OF_USER_CODE, AuditFailure, Skipped
 
 _LOST: Final[Any] = getattr(torch, "AcceleratorError", ())  # not in older versions
 
@@ -115,7 +115,7 @@ def faults() -> Iterator[None]:
         yield
     except _LOST as error:
         raise AuditFailure(f"the device failed: {_words(error)}") from None
-    except (RuntimeError, ValueError, TypeError, AssertionError, MemoryError) as error:
+    except OF_USER_CODE as error:
         raise Skipped(_words(error), retry=is_out_of_memory(error)) from error
 
 

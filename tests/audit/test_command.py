@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -118,7 +119,14 @@ def test_every_method_once(tmp_path: Path) -> None:
         (["--device", "toaster"], "`--device` must be a device torch can use here, got 'toaster'."),
         (["--device", "cuda:99"], "`--device` must be a device torch can use here"),
         (["--limit", "0"], "`--limit` must be at least 1, got 0. Try --limit 12."),
-        (["--limit", "1797"], "`--limit` must be at most 4"),
+        (["--nt-samples", "9" * 26], "`--nt-samples` must be at most 1,000,000,000, got 99"),
+        (["--threads", "3000000000"], "`--threads` must be at most 1,024, got 3,000,000,000."),
+        (["--size", "3000000000"], "`--size` must be at most 16,384"),
+        (["--batch-size", "9" * 26], "`--batch-size` must be at most 1,048,576"),
+        (["--device", "meta"], "`--device` must be a device torch can use here, got 'meta'."),
+        (["--data", "dir\udcff"], "`--data` must be text in UTF-8, got 'dir\\udcff'"),
+        (["--model", "torchvision:resnet18:"], "`--model` must name a file of weights after the"),
+        (["--model", "torchvision:fcn_resnet50"], "`--model` must name a classifier of torch"),
         (["--limit"], "argument --limit: expected one argument. See captum-robust audit --help."),
         (["--limits", "3"], "unrecognized arguments: --limits 3. See captum-robust --help."),
         (["--limit", "some"], "`--limit` must be a whole number, got 'some'. Try --limit 12."),
@@ -129,7 +137,7 @@ def test_every_method_once(tmp_path: Path) -> None:
         (["--batch-size", "0"], "`--batch-size` must be at least 1, got 0."),
         (["--threads", "0"], "`--threads` must be at least 1, got 0."),
         (["--model", "nothing.pt2"], "`--model` must be digits, a torch.export or TorchScript"),
-        (["--model", "torchvision:resnet"], "`--model` must name an architecture of torchvision"),
+        (["--model", "torchvision:resnet"], "`--model` must name a classifier of torchvision"),
         (["--data", "nowhere"], "`--data` must be digits, a folder of images or an .npz file"),
         (["--li", "3"], "unrecognized arguments: --li 3."),
     ],
@@ -202,6 +210,37 @@ def test_ctrl_c_stops_with_one_line(
     assert (
         capsys.readouterr().err.splitlines()[-1] == "captum-robust: stopped; no report was written."
     )
+
+
+PRINTS = "from captum_robust.audit.command import _print; _print('x' * 10**6 + chr(0xB0))"
+
+
+def test_a_reader_that_left_is_no_error() -> None:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", PRINTS], **pipes) as done:
+        done.stdout.close()
+        assert done.wait() == 0
+        assert done.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_cannot_be_written_is_a_failure() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTS], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert "AuditFailure: cannot write to standard output (No space left" in done.stderr
+
+
+def test_letters_that_an_output_lacks_are_written_as_escapes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout.endswith("x\\xb0\n")
 
 
 def test_help_as_a_program() -> None:

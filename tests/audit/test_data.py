@@ -55,7 +55,8 @@ def test_the_limit_is_of_the_first_ones(limit: int | None, count: int, folder: P
 
 
 def test_labels_belong_to_names(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_text("name,class\nc.png,3\n b/z.bmp,1\n")
+    mark = "\ufeff"  # some programs begin a file with it
+    (tmp_path / "l.csv").write_text(mark + "name,class\nc.png,3\n b/z.bmp,1\n", encoding="utf-8")
     data = open_data(plan_of(folder, labels=tmp_path / "l.csv"))
     assert data.labelled
     assert [data.load(place).truth for place in range(3)] == [None, None, 3]
@@ -67,6 +68,9 @@ def test_labels_belong_to_names(folder: Path, tmp_path: Path) -> None:
 def test_labels_that_are_none_name_their_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(UsageError, match=r"as row 2 of"):
+        read_labels(tmp_path / "l.csv")
+    (tmp_path / "l.csv").write_text("a.png,1.0\nb.png,2\n")
+    with pytest.raises(UsageError, match=r"as row 1 of"):
         read_labels(tmp_path / "l.csv")
 
 
@@ -197,6 +201,18 @@ def test_arrays_of_another_form_are_refused(
     np.savez(tmp_path / "d.npz", **arrays)
     with pytest.raises(UsageError, match=says):
         open_data(plan_of(tmp_path / "d.npz"))
+
+
+@pytest.mark.parametrize("content", [b"", b"words", "npy"])
+def test_files_of_another_kind_are_refused(content: bytes | str, tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    with pytest.raises(UsageError, match="must hold arrays `x`"):
+        open_data(plan_of(path))
 
 
 def test_what_does_not_fit_together_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -194,6 +194,42 @@ def test_nothing_that_can_be_explained_is_a_failure(
     assert "`--data` must hold an example that can be read" in capsys.readouterr().err
 
 
+def test_an_error_of_any_class_skips_the_example(
+    tmp_path: Path, net: Net, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the IndexError of an embedding, from the third example on."""
+    with np.load(data) as file:
+        x = file["x"]
+    x[2] = 7.0
+    np.savez(data, x=x)
+
+    def forward(self: Net, images: Tensor) -> Tensor:
+        if images.mean() > 3:
+            raise IndexError("index out of range in self")
+        return torch.tanh(self.linear(images.flatten(1)))
+
+    monkeypatch.setattr(Net, "forward", forward)
+    report = audit(tmp_path / "out", data, code=4)
+    assert [each["reason"] for each in report.document["skipped"]] == ["index out of range in self"]
+    assert [each["id"] for each in report.document["examples"]] == [0, 1, 3]
+
+
+def test_no_report_of_before_stays_beside_another_audit(
+    tmp_path: Path, net: Net, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = audit(tmp_path / "out", data)
+    (report.folder / "notes.html").write_text("mine")
+    net.linear.weight.data.fill_(float("nan"))
+    arguments = ["--model", "net:make", "--data", str(data), *BRIEF, "--restart"]
+    assert main(["audit", "--out", str(report.folder), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "no example could be explained" in said
+    assert ".." not in said
+    left = {path.name for path in report.folder.iterdir() if path.is_file()}
+    assert left == {"notes.html", "plan.json"}
+    assert not list((report.folder / "examples").glob("*.html"))
+
+
 def test_attacks_leave_out_examples_of_another_prediction(
     tmp_path: Path, net: Net, gentle: SimpleNamespace
 ) -> None:

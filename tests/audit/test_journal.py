@@ -63,8 +63,15 @@ def test_what_a_killed_process_left_is_swept(journal: Journal) -> None:
     half = journal.results / "uniform" / ".000001.json.99.part"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"{")
-    sweep(journal.folder)
+    others = [half.with_name(".download.part"), half.with_name(".a.1.part"), half.parent / "b"]
+    others[0].write_bytes(b"of somebody else")
+    others[1].mkdir()
+    (half.parent / "deeper").mkdir()
+    others[2] = half.parent / "deeper" / half.name
+    others[2].write_bytes(b"{")
+    sweep([half.parent])
     assert not half.exists()
+    assert all(other.exists() for other in others)
 
 
 def test_a_record_is_written_after_its_arrays(journal: Journal) -> None:
@@ -79,9 +86,10 @@ def test_a_record_is_written_after_its_arrays(journal: Journal) -> None:
 
 def test_a_record_that_is_none_is_computed_again(journal: Journal) -> None:
     journal.write("uniform", 7, {"status": "done"})
-    (journal.results / "uniform" / "000007.json").write_text('{"status": "do')
-    assert not journal.settled("uniform", 7)
-    assert journal.read("uniform", 7) is None
+    for damaged in ('{"status": "do', "{}", "[]"):
+        (journal.results / "uniform" / "000007.json").write_text(damaged)
+        assert not journal.settled("uniform", 7)
+        assert journal.read("uniform", 7) is None
 
 
 def test_pending_are_those_that_lack_something(journal: Journal) -> None:
@@ -157,7 +165,7 @@ def test_every_argument_but_the_folder_counts() -> None:
         "gray": True,
         "attacks": True,
         "metrics": True,
-        "device": "meta",
+        "device": "cpu:0",
     }
     for name, value in changed.items():
         other = fingerprint(AuditPlan(**{name: value}), "m", "d")

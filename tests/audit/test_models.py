@@ -208,6 +208,13 @@ def test_what_works_on_graphs_is_said_up_front(
     assert "saliency, uniform: the net is piecewise linear and its ReLUs cannot be replaced" in said
     assert "Working: none. Without --attacks and --metrics no ReLU is replaced." in said
     assert not (tmp_path / "out" / "plan.json").exists()
+    with np.load(data) as file:  # a first example that is not predicted as its label tells as well
+        x = file["x"]
+    images = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255
+    rows = torch.cat([load_model(AuditPlan(model=str(path))).module(one[None]) for one in images])
+    y = rows.argmin(1).numpy()
+    np.savez(data, x=x, y=y)
+    assert said == refusal(capsys, *arguments, "--attacks", "--methods", "saliency,uniform")
 
 
 @pytest.mark.usefixtures("gentle")
@@ -223,7 +230,7 @@ def test_a_model_of_other_inputs_is_refused(
     path = scripted(tmp_path / "m.pt", small_net())
     out = ["--out", tmp_path / "out"]
     said = refusal(capsys, "--model", path, "--data", "digits", *out)
-    assert "`--model` cannot take the examples, of shape (1, 8, 8)" in said
+    assert "`--model` cannot take the examples, float32 of shape (1, 8, 8)" in said
     torch.manual_seed(0)
     maps = scripted(tmp_path / "maps.pt", nn.Conv2d(3, 2, 3))
     assert "must give scores (rows, classes)" in refusal(
@@ -270,13 +277,30 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "w.pt")
     with pytest.raises(UsageError, match="tensors alone"):
         load_model(AuditPlan(model=name))
+    for content in (b"", b"words, no weights", b"\x00\x01", b"i1\n(1"):
+        (tmp_path / "w.pt").write_bytes(content)
+        with pytest.raises(UsageError, match="needs weights that hold tensors alone"):
+            load_model(AuditPlan(model=name))
+
+
+class Pair(nn.Module):
+    """Scores and features, as many models of other libraries give."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return images.flatten(1), images
+
+
+def test_scores_must_be_a_tensor() -> None:
+    with pytest.raises(UsageError, match=r"as a Tensor, got tuple\. Wrap the model"):
+        fitted(Pair(), torch.rand(1, 3, 4, 4))
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("no_such_module_here:make", "cannot be imported: No module named"),
+        ("no_such_module_here:make", "cannot be imported: ModuleNotFoundError: No module"),
         ("json:no_such_function", "cannot be imported"),
+        ("json:loads", r"'json:loads' failed: TypeError: .* missing"),
         ("platform:python_version", "must return a torch.nn.Module, got str"),
     ],
 )

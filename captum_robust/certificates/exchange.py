@@ -29,7 +29,7 @@ class ExchangeCosts:
 
     Example:
         >>> costs = ExchangeCosts([3.0, 2.0, 1.0, 0.0], count=2)
-        >>> float(costs.cost(1).round(6))  # 2 and 1 meet at 1.5
+        >>> round(costs.cost(1), 6)  # 2 and 1 meet at 1.5
         0.707107
     """
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from captum_robust._checks import check_inputs, check_number
+from captum_robust.robust._examples import usable
 from captum_robust.robust.softplus import SoftplusSurrogate
 
 Model = Callable[[Tensor], Tensor]
@@ -63,7 +64,7 @@ class Criterion(nn.Module, ABC):
         _check_examples(inputs, target)
         with_graph = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            points, classes = _usable(inputs.detach()), _usable(target).long()
+            points, classes = usable(inputs.detach()), usable(target).long()
             values = self.values(model, points, classes)
             means = {name: value.mean() for name, value in values.items()}
             parts = [self.weights[name] * mean for name, mean in means.items()]
@@ -189,11 +190,6 @@ def drawn_seed(generator: torch.Generator | None) -> int:
     """A seed for a smoothed map or an attack, from a loss's generator or torch's global one."""
     device = "cpu" if generator is None else generator.device
     return int(torch.randint(2**40, (), generator=generator, device=device))
-
-
-def _usable(tensor: Tensor) -> Tensor:
-    """A tensor that autograd may keep: what inference mode made must be copied."""
-    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _check_examples(inputs: Any, target: Any) -> None:

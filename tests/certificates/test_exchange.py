@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -113,3 +114,13 @@ def test_large_maps_agree_with_the_search():
     for exchanged in (1, 50, 2_000):
         wanted = literal_cost(order[2_000 - exchanged : 2_000], order[2_000 : 2_000 + exchanged])
         assert wanted * (1 - 2e-9) - 1e-12 <= costs.cost(exchanged) <= wanted
+
+
+def test_sums_of_a_million_values_stay_below_the_exact_cost():
+    """All active, by exactly rounded sums of the squared gaps to the common level."""
+    rng = np.random.default_rng(1)
+    top, rest = 1.0 + 0.3 * rng.random(10**6), 0.3 * rng.random(10**6)
+    costs = ExchangeCosts(np.concatenate([top, rest]), 10**6)
+    level = math.fsum(np.concatenate([top, rest])) / (2 * 10**6)
+    exact = math.sqrt(math.fsum(np.concatenate([(top - level) ** 2, (level - rest) ** 2])))
+    assert exact * (1 - 1e-8) <= costs.cost(10**6) < exact

@@ -158,7 +158,7 @@ def attack_method(
 def l2_attack(name: str, plan: AuditPlan, subject: Subject) -> AttributionAttack:
     """The l2 form of the top-k attack (Ghorbani et al., 2019; Wang and Kong, 2024).
 
-    It climbs through draws of a smoothed map, and through relaxed maps where sparsified ones have
+    It climbs through draws of a smoothed map, and on smooth marks where sparsified maps have
     no gradient; the points it returns keep the prediction of the model.
     """
     method = METHODS[name].build(subject.model, plan)

@@ -132,7 +132,7 @@ class AdversarialCriterion(Criterion):
         if self.step_size is not None:
             size = examples.spread("step_size", self.step_size)
         draws = BatchDraws(self.generator, examples.clean)
-        rule = FixedStep().begin(region.ball, size, draws, 0)
+        rule = FixedStep().begin(region.ball, size, draws, 0, self.steps)
         points = self._start(region, draws)
         with frozen_statistics(model):
             raised = self.objective(bare(model), inputs, target, examples.inputs(points)[0])

@@ -115,7 +115,14 @@ class SaliencyConsistency(Criterion):
             with torch.no_grad():
                 predicted = all_logits(net, inputs).argmax(1)
             attack = L2TopKAttack(
-                net, Saliency(net), self.lower_bound, self.upper_bound, k=self.k, tries=self.tries
+                net,
+                Saliency(net),
+                self.lower_bound,
+                self.upper_bound,
+                k=self.k,
+                tries=self.tries,
+                normalisation="none",
+                boundary=0,
             )
             there = attack.perturb(
                 inputs,

@@ -24,7 +24,14 @@ from captum_robust.robust.objectives import (
     frame_target,
 )
 from captum_robust.robust.softplus import SoftplusSurrogate, softplus_surrogate
-from captum_robust.robust.steps import AdamStep, FixedStep, RandomStep, ShrinkingStep, StepRule
+from captum_robust.robust.steps import (
+    AdamStep,
+    FixedStep,
+    MomentumStep,
+    RandomStep,
+    ShrinkingStep,
+    StepRule,
+)
 from captum_robust.robust.transfer import transfer
 
 __all__ = [
@@ -40,6 +47,7 @@ __all__ = [
     "ManipulateAttack",
     "MassCenterAttack",
     "MassCenterObjective",
+    "MomentumStep",
     "Objective",
     "OtherInputObjective",
     "OutputMatch",

@@ -16,8 +16,9 @@ from torch import Tensor
 from captum_robust._captum import _format_tensor_into_tuples
 from captum_robust.attr.differentiable import differentiable
 from captum_robust.attr.smoothed import SmoothedAttribution
-from captum_robust.attr.transforms import Relax, Sparsify
+from captum_robust.attr.transforms import Relax, Sparsify, Transform
 from captum_robust.robust._examples import Examples, Maps
+from captum_robust.robust._soft_top import SoftSparsify
 from captum_robust.robust.balls import Rows
 
 _CLIP: Final = 0.01
@@ -82,24 +83,31 @@ def is_smoothed(attribution: Attribution) -> bool:
     return isinstance(attribution, SmoothedAttribution)
 
 
-def climbable(attribution: Attribution) -> Attribution:
-    """The method to climb on: relaxed maps for sparsified ones, which have no gradient.
-
-    Levine et al. (2019), section 3.2, with their clip of 0.01.
-    """
+def climbable(attribution: Attribution, relaxation: str = "sigmoid") -> Attribution:
+    """The method to climb on, with smooth marks in the place of a :class:`Sparsify`."""
     if not isinstance(attribution, SmoothedAttribution) or attribution.transform.differentiable:
         return attribution
     links = getattr(attribution.transform, "links", (attribution.transform,))
-    relaxed = [_relaxed(t) if isinstance(t, Sparsify) else t for t in links]
+    relax = RELAXATIONS[relaxation]
+    relaxed = [relax(link) if isinstance(link, Sparsify) else link for link in links]
     twin = copy.copy(attribution)
     twin.transform = reduce(operator.rshift, relaxed)
     return twin
 
 
 def _relaxed(transform: Sparsify) -> Relax:
-    """The relaxed transform; a tenth of the kept features are clipped where 0.01 is too many."""
+    """The relaxed map of Levine et al. (2019), section 3.2.
+
+    A tenth of the kept features are clipped where 0.01 is too many.
+    """
     keep = transform.keep
     return Relax(keep, max(1, keep // 10) if isinstance(keep, int) else min(_CLIP, keep / 10))
+
+
+RELAXATIONS: Final[Mapping[str, Callable[[Sparsify], Transform]]] = {
+    "sigmoid": SoftSparsify,
+    "linear": _relaxed,
+}
 
 
 @contextmanager

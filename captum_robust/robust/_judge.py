@@ -48,10 +48,11 @@ class Judge:
         self.anchor = usable(objective.anchor(self.clean_views, self._explain_others))
 
     def _check_classes(self) -> None:
-        """Refuses a target beyond the columns of the explained net; asks it for one example."""
+        """Refuses a target beyond the explained net's columns, or none where it has several."""
         classes = class_targets(self.examples.target, self.examples.count)
         explained = getattr(self.explainer.attribution, "forward_func", None)
-        if classes is None or explained is None:
+        absent = self.examples.target is None
+        if (classes is None and not absent) or explained is None:
             return
         first = torch.zeros(1, dtype=torch.long, device=self.labels.device)
         with torch.no_grad():
@@ -59,7 +60,12 @@ class Judge:
         if not isinstance(outputs, Tensor) or outputs.dim() != 2:
             return
         columns = outputs.shape[1]
-        beyond = classes[(classes < 0) | (classes >= columns)]
+        if absent and columns > 1:
+            raise ValueError(
+                f"`target` must be given: the explained net has {columns} outputs, and maps are "
+                "of one of them; pass the predicted classes, model(inputs).argmax(1)."
+            )
+        beyond = classes[(classes < 0) | (classes >= columns)] if classes is not None else first[:0]
         if beyond.numel():
             raise ValueError(
                 f"`target` must be in [0, {columns - 1}] (the classes of the explained net), "

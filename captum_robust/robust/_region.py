@@ -113,7 +113,15 @@ def slope(value: Tensor, leaf: Tensor) -> Tensor:
     found = None
     if value.requires_grad:
         with torch.autocast(leaf.device.type, enabled=False):  # each operation as in its pass
-            (found,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+            try:
+                (found,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+            except RuntimeError as error:
+                if "is not implemented" not in str(error):
+                    raise
+                raise RuntimeError(
+                    f"the net calls an operation that torch cannot derive twice ({error}); climb "
+                    'on a smooth twin, surrogate="softplus", or put a smooth one in its place.'
+                ) from error
     return torch.zeros_like(leaf) if found is None else found
 
 

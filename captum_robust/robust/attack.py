@@ -16,7 +16,7 @@ from captum_robust._captum import TargetType, log_usage
 from captum_robust._checks import check_choice, check_count, check_number
 from captum_robust.attr.differentiable import differentiable
 from captum_robust.robust._ascent import OutputMatch, Surrogate
-from captum_robust.robust._explain import climbable, is_smoothed
+from captum_robust.robust._explain import RELAXATIONS, climbable, is_smoothed
 from captum_robust.robust._judge import Similarity
 from captum_robust.robust._pieces import (
     check_attribute_kwargs,
@@ -27,7 +27,7 @@ from captum_robust.robust._pieces import (
 from captum_robust.robust._run import AttackResult, AttackRun, Settings
 from captum_robust.robust.balls import BALLS
 from captum_robust.robust.objectives import Objective
-from captum_robust.robust.steps import FixedStep, StepRule
+from captum_robust.robust.steps import MomentumStep, StepRule
 
 Maps = tuple[Tensor, ...]
 STARTS = ("clean", "uniform", "surface")
@@ -56,7 +56,7 @@ class AttributionAttack(Perturbation):
         model_term: added to the objective to keep the outputs.
         weight: factor of the objective beside ``model_term``, > 0.
         norm: ``"Linf"`` or ``"L2"`` where ``perturb`` is not told.
-        step_rule: how a gradient becomes a step.
+        step_rule: how a gradient becomes a step; :class:`MomentumStep` by default.
         start: ``"clean"``, ``"uniform"`` in the ball, or its ``"surface"``; restarts after the
             first are random in any case.
         start_tries: draws of one example over all restarts until a start keeps the prediction;
@@ -65,6 +65,9 @@ class AttributionAttack(Perturbation):
             or ``None`` to climb on the net itself.
         attack_samples: draws of a smoothed map in the gradient; ``None`` takes as many as the map.
         redraw: new draws for every step rather than the same.
+        relaxation: what stands in for the marks of a sparsified map, which have no gradient:
+            ``"sigmoid"`` of the distance to the threshold, or ``"linear"``, the relaxed map of
+            Levine et al. (2019) with their clip of 0.01, a weaker attack.
         attribute_kwargs: passed to ``attribute``: ``n_steps``, ``baselines``, ``nt_samples``, ...;
             not ``target`` or ``additional_forward_args``, which ``perturb`` takes.
 
@@ -84,8 +87,6 @@ class AttributionAttack(Perturbation):
 
     step_num = 100
     restarts = 1
-    relative_step = 1 / 8
-    """Default of ``step_size`` in radii."""
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class AttributionAttack(Perturbation):
         surrogate: Surrogate = "softplus",
         attack_samples: int | None = None,
         redraw: bool = True,
+        relaxation: str = "sigmoid",
         attribute_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -118,7 +120,7 @@ class AttributionAttack(Perturbation):
             "weight", weight, low=0, open_low=True, high=torch.inf, open_high=True
         )
         self.norm = check_choice("norm", norm, tuple(BALLS))
-        rule = FixedStep() if step_rule is None else step_rule
+        rule = MomentumStep() if step_rule is None else step_rule
         self.step_rule = check_piece("step_rule", rule, StepRule, "AdamStep()")
         self.start = check_choice("start", start, STARTS)
         self.start_tries = (
@@ -126,6 +128,7 @@ class AttributionAttack(Perturbation):
         )
         self.surrogate = check_surrogate(surrogate)
         self.redraw = redraw
+        self.relaxation = check_choice("relaxation", relaxation, tuple(RELAXATIONS))
         self.attribute_kwargs = check_attribute_kwargs(attribute_kwargs)
         self._prepare_climb(attack_samples)
 
@@ -142,7 +145,7 @@ class AttributionAttack(Perturbation):
                 )
             self.climbing_kwargs["nt_samples"] = attack_samples
         if self.step_rule.uses_gradient:
-            self.climbed_method = climbable(self.attribution_method)
+            self.climbed_method = climbable(self.attribution_method, self.relaxation)
             with differentiable(self.climbed_method):
                 pass  # raises here rather than at the first step
 
@@ -174,7 +177,7 @@ class AttributionAttack(Perturbation):
             radius: size of the ball in input units, >= 0: a number, a tensor that broadcasts to
                 the input (per-channel radii), or a tuple; ``None`` is no ball.
             step_size: length of a step in input units, > 0, like ``radius``; by default
-                ``relative_step`` radii; refused by rules that shrink their own steps.
+                ``step_rule.relative_step`` radii; refused by rules that shrink their own steps.
             step_num: steps of each restart.
             target: class explained and predicted, in any of Captum's forms.
             norm: ``"Linf"`` or ``"L2"``.
@@ -220,7 +223,7 @@ class AttributionAttack(Perturbation):
         """The ``step_size`` where the caller gives none, from radii ``(N or 1, d or 1)``."""
         if bool(torch.isinf(radius).any()) and self.step_rule.uses_step_size:
             raise ValueError("`step_size` must be given where `radius` is infinite, got None.")
-        return self.relative_step * radius
+        return self.step_rule.relative_step * radius
 
     def _search(self, inputs: Any, settings: Settings) -> AttackResult:
         """All restarts of one call, which needs graphs also where the caller's mode has none."""
@@ -237,8 +240,8 @@ class AttributionAttack(Perturbation):
     def _climb(self, run: AttackRun, restart: int, tick: Callable[[], Any]) -> None:
         """One restart: gradient, step, project, clip, accept."""
         points, active = run.start(self._start_of(run, restart), restart, self.start_tries)
-        rule = self.step_rule.begin(run.ball, run.size, run.draws, restart)
         steps, every = run.settings.step_num or 1, run.settings.eval_every
+        rule = self.step_rule.begin(run.ball, run.size, run.draws, restart, steps)
         for step in range(steps):
             tick()
             rows = (active & ~run.finished).nonzero().flatten()

@@ -1,9 +1,10 @@
 """The attacks of Ghorbani, Abid and Zou (2019), and random search to measure them by.
 
 All climb by steps of a sign (Linf) or of a normalised gradient (L2) on a softplus twin. Differences
-from the released code: maps are differentiated and judged feature by feature unless ``reduction``
-sums channels; an iterate is scored by the objective's own measure; the perturbation is projected as
-a whole, where the code clips each step (the same for Linf); examples run side by side.
+from the released code: steps follow a decaying sum of gradients and shrink to the end (theirs is
+``FixedStep``); maps are differentiated and judged feature by feature unless ``reduction`` sums
+channels; an iterate is scored by the objective's own measure; the perturbation is projected as a
+whole, where the code clips each step (the same for Linf); examples run side by side.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class TopKAttack(AttributionAttack):
     Ghorbani et al. (2019), top-k attack; ``norm="L2"`` is the variant of Wang and Kong (2024): 200
     steps of 0.1, k = 100 (MNIST) or 1000 (CIFAR-10). The best iterate is the one with the smallest
     intersection, as in the released code; equal ones are told apart by the objective. Two defaults
-    are stronger than the paper's, whose own are ``boundary=0`` (the objective above alone) and a
-    ``step_size`` of an eighth of the radius, here half of it.
+    are stronger than the paper's, whose own are ``boundary=0`` (the objective above alone) and
+    ``step_rule=FixedStep()``.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
@@ -56,8 +57,6 @@ class TopKAttack(AttributionAttack):
         >>> attack.perturb(x, radius=0.1, step_size=0.02, step_num=9, target=y).shape
         torch.Size([2, 4])
     """
-
-    relative_step = 1 / 2
 
     def __init__(
         self,

@@ -18,17 +18,19 @@ class L2TopKAttack(AttributionAttack):
 
     Levine et al. (2019), Algorithm 1, with (Q, P, T) = (``tries``, ``step_num``, ``restarts``) =
     (100, 20, 5) as for CIFAR-10; they take (100, 15, 3) on MNIST. Every restart begins on the
-    sphere at a point that keeps the prediction; :class:`ShrinkingStep` has the step. As
-    printed, D is the plain sum of the map over the top k; the released code divides the map by its
-    sum first (``normalisation="sum"``). The paper keeps the iterate with the best D; here
-    the one with the smallest intersection, equal ones told apart by D: ``evaluation`` can be
-    changed. Steps shrink by their own rule, so ``perturb`` refuses a ``step_size``.
+    sphere at a point that keeps the prediction; :class:`ShrinkingStep` has the step, so that
+    ``perturb`` refuses a ``step_size``. As printed, D is the plain sum of the map over the top k:
+    ``normalisation="none"``, ``boundary=0``; the released code divides the map by its sum first, as
+    is done here, where features near the threshold also count more. The paper climbs relaxed maps
+    in the place of sparsified ones, ``relaxation="linear"``, and keeps the iterate with the best D;
+    here the one with the smallest intersection counts, equal ones told apart by D: ``evaluation``
+    can be changed.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
         k: a count or a share in (0, 1]; the paper takes a quarter on CIFAR-10.
         tries: most random starts of one example over all restarts (``start_tries`` elsewhere).
-        reduction, normalisation: see :class:`TopKAttack`.
+        reduction, normalisation, boundary: see :class:`TopKAttack`.
         **pieces: further keywords of :class:`AttributionAttack`.
 
     Example:
@@ -52,7 +54,8 @@ class L2TopKAttack(AttributionAttack):
         k: int | float = 0.25,
         tries: int = 100,
         reduction: str = "none",
-        normalisation: str = "none",
+        normalisation: str = "sum",
+        boundary: float = 1.0,
         **pieces: Any,
     ) -> None:
         if "start_tries" in pieces:
@@ -63,7 +66,7 @@ class L2TopKAttack(AttributionAttack):
             attribution_method,
             lower_bound,
             upper_bound,
-            objective=TopKObjective(k, reduction, normalisation),
+            objective=TopKObjective(k, reduction, normalisation, boundary),
             start_tries=tries,
             **{**defaults, **pieces},
         )
@@ -74,7 +77,7 @@ class L2DeviationAttack(AttributionAttack):
 
     The PGD-20 that Wang and Kong (2023) set their bounds against; no code is released and step size
     and start are not stated. Here: a uniform start, since the gradient is zero at the clean input,
-    and steps of an eighth of the radius.
+    and shrinking steps from a quarter of the radius (:class:`MomentumStep`).
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.

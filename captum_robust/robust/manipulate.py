@@ -32,13 +32,14 @@ class _Variant:
     rule: StepRule
     beta: Beta
     step_num: int
-    relative_step: float
 
 
 _VARIANTS = {
-    "dombrowski": _Variant(1e11, 1e6, "softmax", "sum", AdamStep(), (10.0, 100.0), 1500, 1 / 8),
-    "linf": _Variant(1e11, 1e6, "softmax", "sum", FixedStep(), DEFAULT_BETA, 50, 1 / 8),
-    "rescaled": _Variant(0.5, 0.5, "logits", "max", AdamStep(), DEFAULT_BETA, 100, 4 / 100),
+    "dombrowski": _Variant(1e11, 1e6, "softmax", "sum", AdamStep(), (10.0, 100.0), 1500),
+    "linf": _Variant(1e11, 1e6, "softmax", "sum", FixedStep(), DEFAULT_BETA, 50),
+    "rescaled": _Variant(
+        0.5, 0.5, "logits", "max", AdamStep(relative_step=4 / 100), DEFAULT_BETA, 100
+    ),
 }
 
 
@@ -96,7 +97,7 @@ class ManipulateAttack(AttributionAttack):
     ) -> None:
         chosen = _VARIANTS[check_choice("variant", variant, tuple(_VARIANTS))]
         self.variant = variant
-        self.step_num, self.relative_step = chosen.step_num, chosen.relative_step
+        self.step_num = chosen.step_num
         super().__init__(
             forward_func,
             attribution_method,

@@ -18,6 +18,7 @@ from captum_robust._checks import (
     feature_count,
 )
 from captum_robust._features import flatten, top_mask
+from captum_robust.robust._soft_top import soft_top
 
 Maps = tuple[Tensor, ...]
 Explain = Callable[[Maps, Any], Maps]
@@ -81,18 +82,21 @@ class TopKObjective(Objective):
 
     Ghorbani et al. (2019); Levine et al. (2019), Algorithm 1. Scored by the share of the top k that
     was displaced, in [0, 1]. D falls with every attribution of the old top k alike; with
-    ``boundary`` w > 0, the features that are about to fall out count more:
+    ``boundary`` w > 0, features near the threshold of the new top k count more, the old ones
+    downwards and all others upwards (not in the papers):
 
-    .. math:: D_w(x') = D(x') - \tfrac wk \sum_{i \in \mathrm{top}_k(h(x))}
-        \mathrm{sigmoid}\Bigl(\frac{h_i(x') - \theta}{0.3\, m}\Bigr)
+    .. math:: D_w(x') = D(x') - w\, \frac{\lVert h(x') \rVert_1}{2k} \Bigl(
+        \sum_{i \in \mathrm{top}_k(h(x))} \sigma_i - \sum_{i \notin \mathrm{top}_k(h(x))} \sigma_i
+        \Bigr), \quad \sigma_i = \mathrm{sigmoid}\Bigl(\frac{h_i(x') - \theta}{0.2\, m}\Bigr)
 
     with :math:`\theta` halfway between the k-th and the next value of :math:`h(x')` and m the mean
-    distance to it: a smooth count of what the score counts (not in the papers).
+    distance to it: a smooth form of what the score counts. :math:`\theta`, m and the norm, which
+    gives both terms one unit, are constants to the gradient.
 
     Args:
         k: a count or a share in (0, 1] of all features of all maps.
         reduction, normalisation: see :class:`Objective`.
-        boundary: w, >= 0; of the size of D where ``normalisation="sum"``.
+        boundary: w, >= 0, a weight without unit.
     """
 
     ceiling = 1.0
@@ -118,20 +122,14 @@ class TopKObjective(Objective):
         count = feature_count("k", self.k, flat.shape[1])
         if self.boundary == 0 or count == flat.shape[1]:
             return lowered
-        return lowered - self.boundary * _smooth_share_held(flat, anchor, count)
+        near = soft_top(flat, count)
+        held = (torch.where(anchor, near, -near)).sum(1) / (2 * count)
+        return lowered - self.boundary * flat.detach().abs().sum(1) * held
 
     def score(self, maps: Maps, clean: Maps, anchor: Tensor) -> Tensor:
         flat = flatten(maps)
         count = feature_count("k", self.k, flat.shape[1])
         return 1 - (top_mask(flat, count) & anchor).sum(1).to(flat.dtype) / count
-
-
-def _smooth_share_held(flat: Tensor, anchor: Tensor, count: int) -> Tensor:
-    """A smooth count of the marked features still in the top, over ``count``, ``(N,)``."""
-    threshold = flat.topk(count + 1, dim=1).values[:, -2:].mean(1, keepdim=True)
-    above = flat - threshold
-    width = 0.3 * above.detach().abs().mean(1, keepdim=True)
-    return (torch.sigmoid(above / torch.where(width > 0, width, 1)) * anchor).sum(1) / count
 
 
 class MassCenterObjective(Objective):

@@ -27,19 +27,23 @@ class StepRule:
     """Whether a ``step_size`` is an error rather than ignored."""
     repeatable: ClassVar[bool] = False
     """Whether the same gradient at the same point gives the same move again."""
+    relative_step: float = 1 / 8
+    """Length of the first step in radii where no ``step_size`` is given."""
     halvings: int = 0
     """How often a step that would change the prediction is halved before it is dropped."""
 
-    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int) -> Self:
-        """A copy with empty memory for one restart; ``size`` is ``(N or 1, d or 1)``."""
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int, steps: int) -> Self:
+        """A copy with empty memory for one restart of so many steps; ``size`` (N or 1, d or 1)."""
         fresh = copy.copy(self)
-        fresh.ball, fresh.size, fresh.draws, fresh.restart = ball, size, draws, restart
+        fresh.ball, fresh.size, fresh.draws = ball, size, draws
+        fresh.restart, fresh.steps = restart, steps
         return fresh
 
     ball: Ball
     size: Tensor
     draws: Draws
     restart: int
+    steps: int
 
     def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
         """The next perturbations ``(n, d)``, not yet projected, from ``delta`` and ``gradient``."""
@@ -50,17 +54,71 @@ class StepRule:
         raise NotImplementedError(f"{type(self).__name__} cannot shorten its steps.")
 
 
+def check_relative(value: float) -> float:
+    """Returns ``relative_step`` if it is finite and above 0."""
+    return check_number("relative_step", value, low=0, open_low=True, high=math.inf, open_high=True)
+
+
 class FixedStep(StepRule):
     r"""Steepest ascent of constant length.
 
     .. math:: \delta \leftarrow \delta + \alpha\,\mathrm{sign}(g) \quad\text{or}\quad
         \delta + \alpha\, g / \lVert g \rVert_2
+
+    Args:
+        relative_step: :math:`\alpha` in radii where no ``step_size`` is given, > 0.
+
+    Raises:
+        ValueError: if ``relative_step`` is not positive.
     """
 
     repeatable = True
 
+    def __init__(self, relative_step: float = 1 / 8) -> None:
+        self.relative_step = check_relative(relative_step)
+
     def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
         return delta + self.ball.step(gradient, self.size, rows)
+
+
+class MomentumStep(StepRule):
+    r"""Steepest ascent along a decaying sum of gradients, with steps that shrink to the end.
+
+    .. math:: m \leftarrow \mu m + g / \lVert g \rVert_1, \qquad
+        \delta \leftarrow \delta + \alpha \Bigl(1 - \frac tT\Bigr)\,\mathrm{sign}(m)
+        \quad\text{or}\quad m / \lVert m \rVert_2
+
+    for steps t = 0 .. T - 1. Sums of gradients are those of Dong et al. (2018), who take
+    :math:`\mu = 1` and steps of one length; the shrinking is not theirs. Steps of one length go
+    back and forth across the kinks of a map for as long as they are made. The sum averages what
+    noise does to the gradients of smoothed maps.
+
+    Args:
+        momentum: :math:`\mu`, in [0, 1].
+        relative_step: :math:`\alpha` in radii where no ``step_size`` is given, > 0.
+
+    Raises:
+        ValueError: if one lies outside its range.
+    """
+
+    def __init__(self, momentum: float = 0.75, relative_step: float = 1 / 4) -> None:
+        self.momentum = check_number("momentum", momentum, low=0, high=1)
+        self.relative_step = check_relative(relative_step)
+
+    total: Tensor
+
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int, steps: int) -> Self:
+        fresh = super().begin(ball, size, draws, restart, steps)
+        fresh.total = torch.zeros_like(draws.like)
+        return fresh
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        length = gradient.abs().sum(1, keepdim=True)
+        self.total[rows] = self.momentum * self.total[rows] + gradient / torch.where(
+            length > 0, length, 1
+        )
+        left = 1 - step / self.steps
+        return delta + self.ball.step(self.total[rows], left * self.size, rows)
 
 
 class ShrinkingStep(StepRule):
@@ -83,8 +141,8 @@ class ShrinkingStep(StepRule):
     def __init__(self, halvings: int = 10) -> None:
         self.halvings = check_count("halvings", halvings, low=0)
 
-    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int) -> Self:
-        fresh = super().begin(ball, size, draws, restart)
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int, steps: int) -> Self:
+        fresh = super().begin(ball, size, draws, restart, steps)
         fresh.rate = draws.like.new_full((draws.like.shape[0], 1), torch.nan)
         fresh.taken = -1
         return fresh
@@ -112,23 +170,30 @@ class AdamStep(StepRule):
     Args:
         betas: decay of the first and of the second moment, each in [0, 1).
         eps: added to the root of the second moment, > 0, in units of the gradient.
+        relative_step: learning rate in radii where no ``step_size`` is given, > 0.
 
     Raises:
         ValueError: if one lies outside its range.
     """
 
-    def __init__(self, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8) -> None:
+    def __init__(
+        self,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        relative_step: float = 1 / 8,
+    ) -> None:
         if not isinstance(betas, tuple) or len(betas) != 2:
             raise TypeError(f"`betas` must be a tuple of two numbers, got {betas!r}.")
         fast, slow = (check_number("betas", beta, low=0, high=1, open_high=True) for beta in betas)
         self.betas = (fast, slow)
         self.eps = check_number("eps", eps, low=0, open_low=True, high=math.inf, open_high=True)
+        self.relative_step = check_relative(relative_step)
 
     first: Tensor
     second: Tensor
 
-    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int) -> Self:
-        fresh = super().begin(ball, size, draws, restart)
+    def begin(self, ball: Ball, size: Tensor, draws: Draws, restart: int, steps: int) -> Self:
+        fresh = super().begin(ball, size, draws, restart, steps)
         fresh.first, fresh.second = torch.zeros_like(draws.like), torch.zeros_like(draws.like)
         return fresh
 

@@ -20,11 +20,11 @@ from captum_robust.robust import (
     AdamStep,
     AttributionAttack,
     CosineObjective,
-    FixedStep,
     L2DeviationAttack,
     L2TopKAttack,
     ManipulateAttack,
     MassCenterAttack,
+    MomentumStep,
     OtherInputObjective,
     RandomAttack,
     TargetedRegionAttack,
@@ -355,7 +355,7 @@ def test_progress_and_defaults(net, batch, capsys):
     attack = TopKAttack(net, Saliency(net), 0, 1)
     attack.perturb(images, 0.1, step_num=2, target=targets, show_progress=True)
     assert "TopKAttack" in capsys.readouterr().err
-    assert isinstance(attack.step_rule, FixedStep) and attack.step_num == 100
+    assert isinstance(attack.step_rule, MomentumStep) and attack.step_num == 100
 
 
 @pytest.mark.parametrize("kind", ["rescaled", "l2 deviation", "algorithm 1"])

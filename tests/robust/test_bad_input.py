@@ -329,3 +329,15 @@ def test_a_start_without_a_gradient(net, batch):
     attack = L2DeviationAttack(net, Saliency(net))
     with pytest.raises(ValueError, match="`random_start` must be True for L2Objective"):
         attack.perturb(batch[0], 0.1, target=batch[1], random_start=False)
+
+
+def test_a_net_with_several_outputs_needs_a_target(attack, batch):
+    with pytest.raises(ValueError, match=r"`target` must be given: .* 10 outputs.*argmax"):
+        attack.perturb(batch[0], 0.1)
+
+
+def test_an_operation_without_a_second_derivative():
+    net = nn.Sequential(nn.Linear(4, 8), nn.Hardsigmoid(), nn.Linear(8, 3)).eval()
+    x = torch.rand(2, 4)
+    with pytest.raises(RuntimeError, match=r"cannot derive twice \(.*hardsigmoid.*smooth twin"):
+        TopKAttack(net, Saliency(net), surrogate=None).perturb(x, 0.1, target=net(x).argmax(1))

@@ -8,14 +8,17 @@ from captum.attr import Saliency
 from torch import Tensor
 
 from captum_robust.robust import (
+    AdamStep,
     AttributionAttack,
     FixedStep,
     L2DeviationAttack,
     L2Objective,
+    MomentumStep,
     TargetedRegionAttack,
     TopKAttack,
     TopKObjective,
 )
+from captum_robust.robust.balls import BALLS, Draws
 
 SIGNED = {"abs": False}
 
@@ -113,15 +116,41 @@ def test_an_attack_on_a_linear_net_returns_the_input():
     weights = torch.randn(4, 3)
     net = lambda x: x @ weights  # noqa: E731
     x = torch.randn(2, 4)
-    attack = AttributionAttack(net, Saliency(net), objective=TopKObjective(1), surrogate=None)
+    attack = AttributionAttack(
+        net, Saliency(net), objective=TopKObjective(1), surrogate=None, step_rule=FixedStep()
+    )
     with pytest.warns(UserWarning, match="second derivatives are zero"):
         result = attack.search(x, 0.1, target=net(x).argmax(1))
     assert torch.equal(result.perturbed, x)
     assert (result.gradients == 1).all()  # what does not move is not asked again
 
 
-def test_fixed_steps_are_the_named_default():
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_momentum_steps_follow_the_sum_of_gradients_and_shrink(norm):
+    clean = torch.zeros(2, 2, dtype=torch.float64)
+    ball = BALLS[norm](torch.full((2, 1), 9.0), torch.ones(2, 1, dtype=torch.bool))
+    draws = Draws(0, range(2), clean)
+    rule = MomentumStep(momentum=0.5).begin(ball, torch.full((2, 1), 0.8), draws, 0, steps=4)
+    rows = torch.tensor([1])
+    # Sums (3/4, -1/4), then half of it and (-1/2, -1/2), then half of that and nothing.
+    sums = torch.tensor([[0.75, -0.25], [-0.125, -0.625], [-0.0625, -0.3125]], dtype=torch.float64)
+    here = clean[rows]
+    for step, gradient in enumerate(([6.0, -2.0], [-0.1, -0.1], [0.0, 0.0])):
+        there = rule.move(here, torch.tensor([gradient], dtype=torch.float64), rows, step)
+        along = sums[step].sign() if norm == "Linf" else sums[step] / sums[step].norm()
+        torch.testing.assert_close(there - here, 0.8 * (1 - step / 4) * along[None])
+        here = there
+    assert (rule.total[0] == 0).all()  # the other example's memory is its own
+
+
+def test_steps_begin_with_their_share_of_the_radius():
     net = quadratic(torch.eye(2))
-    assert isinstance(
-        AttributionAttack(net, Saliency(net), objective=L2Objective()).step_rule, FixedStep
-    )
+    shares = {MomentumStep(): 1 / 4, FixedStep(): 1 / 8, FixedStep(0.3): 0.3, None: 1 / 4}
+    for rule, share in shares.items():
+        attack = AttributionAttack(net, Saliency(net), objective=L2Objective(), step_rule=rule)
+        assert float(attack.default_step_size(torch.tensor(2.0))) == pytest.approx(2 * share)
+    for wrong in (FixedStep, MomentumStep, AdamStep):
+        with pytest.raises(ValueError, match=r"`relative_step` must be in \(0, inf\), got 0"):
+            wrong(relative_step=0)
+    with pytest.raises(ValueError, match=r"`momentum` must be in \[0, 1\], got 2"):
+        MomentumStep(2)

@@ -6,12 +6,15 @@ the softplus twin, which ``test_softplus`` checks.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from captum.attr import IntegratedGradients, Saliency
 from torch import Tensor
 
 from captum_robust.robust import (
+    FixedStep,
     L2TopKAttack,
     ManipulateAttack,
     MassCenterAttack,
@@ -23,6 +26,7 @@ from captum_robust.robust import (
 
 BETA = 30.0
 RADIUS = 0.1
+PRINTED: dict[str, Any] = {"surrogate": BETA, "step_rule": FixedStep()}
 
 
 def saliency(net, x: Tensor, target: int, graph: bool = False) -> Tensor:
@@ -77,9 +81,13 @@ def test_ghorbani_top_k(net, batch):
                 lambda h, wanted=wanted: (top(h, k) & wanted).sum().double() / k,
             )
         )
-    attack = TopKAttack(net, Saliency(net), 0, 1, k=k, surrogate=BETA, boundary=0)
+    kept = torch.tensor(expected, dtype=torch.float64)
+    attack = TopKAttack(net, Saliency(net), 0, 1, k=k, boundary=0, **PRINTED)
     found = attack.search(batch[0], RADIUS, RADIUS / 8, 30, batch[1])
-    assert (1 - found.score <= torch.tensor(expected, dtype=torch.float64) + 1e-9).all()
+    assert (1 - found.score <= kept + 1e-9).all()
+    found = TopKAttack(net, Saliency(net), 0, 1, k=k).search(batch[0], RADIUS, None, 30, batch[1])
+    assert (1 - found.score <= kept + 1e-9).all()  # its own defaults are stronger
+    assert 1 - found.score.mean() < kept.mean() - 0.015
 
 
 def test_ghorbani_mass_center(net, batch):
@@ -96,7 +104,7 @@ def test_ghorbani_mass_center(net, batch):
                 lambda h, clean=clean: -(centre(h) - clean).norm(),
             )
         )
-    attack = MassCenterAttack(net, Saliency(net), 0, 1, surrogate=BETA)
+    attack = MassCenterAttack(net, Saliency(net), 0, 1, **PRINTED)
     found = attack.search(batch[0], RADIUS, step_num=30, target=batch[1])
     assert (found.score >= torch.tensor(expected, dtype=torch.float64) - 1e-9).all()
 
@@ -116,7 +124,7 @@ def test_ghorbani_targeted(net, batch):
         )
         for x, y in both(batch)
     ]
-    attack = TargetedRegionAttack(net, Saliency(net), 0, 1, region=region, surrogate=BETA)
+    attack = TargetedRegionAttack(net, Saliency(net), 0, 1, region=region, **PRINTED)
     found = attack.search(batch[0], RADIUS, step_num=30, target=batch[1])
     assert (found.score >= torch.tensor(expected, dtype=torch.float64) - 1e-9).all()
 
@@ -158,6 +166,8 @@ def test_levine_algorithm_1(net, batch):
         1,
         k=k,
         surrogate=BETA,
+        normalisation="none",
+        boundary=0,
         evaluation=lambda clean, moved: torch.stack(
             [m.flatten()[top(c, k)].sum() for c, m in zip(clean, moved, strict=True)]
         ),

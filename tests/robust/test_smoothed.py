@@ -17,6 +17,7 @@ from captum_robust.attr import (
 )
 from captum_robust.robust import RandomAttack, TopKAttack
 from captum_robust.robust._explain import climbable
+from captum_robust.robust._soft_top import SoftSparsify
 
 NOISE = {"nt_samples": 6, "stdevs": 0.1}
 
@@ -85,10 +86,44 @@ def test_an_example_alone_is_as_in_the_batch(net, batch):
 
 
 def test_sparsified_maps_are_climbed_through_relaxed_ones(net):
-    smooth = climbable(SparsifiedSmoothGrad(Saliency(net), keep=0.3))
+    sparsified = SparsifiedSmoothGrad(Saliency(net), keep=0.3)
+    smooth = climbable(sparsified, "linear")
     relaxed = RelaxedSparsifiedSmoothGrad(Saliency(net), keep=0.3, clip=0.01)
     assert repr(smooth.transform) == repr(relaxed.transform)
     plain = GaussianSmoothing(Saliency(net))
     assert climbable(plain) is plain
     counted = GaussianSmoothing(Saliency(net), Abs() >> Sparsify(30))
-    assert "Relax" in repr(climbable(counted).transform)
+    assert "Relax" in repr(climbable(counted, "linear").transform)
+    assert "SoftSparsify" in repr(climbable(counted).transform)
+
+
+def test_smooth_marks_are_the_marks_where_the_threshold_is_far():
+    """A half at the threshold, one and zero far from it, each pulled by itself."""
+    rows = torch.tensor([[9.0, -9.0, 0.6, -0.6, 8.0]], dtype=torch.float64, requires_grad=True)
+    (marks,) = SoftSparsify(Sparsify(3))((rows,))
+    sharp = Sparsify(3)((rows.detach(),))[0]
+    far = rows.detach().abs() > 1
+    torch.testing.assert_close(marks.detach()[far], sharp[far], atol=1e-3, rtol=0)
+    width = 0.2 * (9 + 9 + 0.6 + 0.6 + 8) / 5  # the threshold is 0
+    torch.testing.assert_close(marks, torch.sigmoid(rows / width))
+    (slope,) = torch.autograd.grad(marks.sum(), rows)
+    torch.testing.assert_close(slope, marks * (1 - marks) / width)
+    everything = SoftSparsify(Sparsify(1.0))((torch.ones(1, 1),))[0]
+    assert torch.isfinite(everything).all()
+
+
+@pytest.mark.parametrize("relaxation", ["sigmoid", "linear"])
+def test_both_relaxations_move_a_sparsified_map(relaxation, net, batch):
+    images, targets = batch
+    attack = TopKAttack(
+        net,
+        SparsifiedSmoothGrad(Saliency(net)),
+        0,
+        1,
+        relaxation=relaxation,
+        attribute_kwargs=NOISE,
+    )
+    found = attack.search(images, 0.2, step_num=12, target=targets, seed=0)
+    assert (found.score > found.clean_score).all()
+    with pytest.raises(ValueError, match="`relaxation` must be one of 'sigmoid', 'linear'"):
+        TopKAttack(net, Saliency(net), relaxation="hard")

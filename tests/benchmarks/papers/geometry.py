@@ -24,6 +24,7 @@ from captum_robust.metrics import (
 )
 from captum_robust.robust import (
     AttributionAttack,
+    FixedStep,
     ManipulateAttack,
     MassCenterAttack,
     TopKAttack,
@@ -69,10 +70,13 @@ def attack_of(
             k=k,
             reduction="abs-sum",
             boundary=0,
+            step_rule=FixedStep(1 / 2),
             attribute_kwargs=kwargs,
         )
     if kind == "mass center":
-        return MassCenterAttack(case.model, method, *bounds, attribute_kwargs=kwargs)
+        return MassCenterAttack(
+            case.model, method, *bounds, step_rule=FixedStep(), attribute_kwargs=kwargs
+        )
     return ManipulateAttack(
         case.model,
         method,

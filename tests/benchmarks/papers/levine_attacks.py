@@ -29,6 +29,8 @@ from tests.benchmarks.papers.subjects import Bench
 
 CIFAR_STD = 0.226  # of a pixel in [0, 1]; attacks are in such units in the paper
 PRINTED: dict[str, Any] = {"published": True, "route": "elementwise"}
+# Algorithm 1 with the objective and the relaxed maps of the paper.
+PRINTED_ATTACK: dict[str, Any] = {"normalisation": "none", "boundary": 0, "relaxation": "linear"}
 
 
 def _smoothed(base: Saliency) -> dict[str, SmoothedAttribution]:
@@ -77,7 +79,7 @@ def _kept(case: Case, smooth: SmoothedAttribution, radii: list[float], size: Siz
     """Overlap of the top quarter under Algorithm 1, ``(N, R)``."""
     terms = {"nt_samples": size.draws, "stdevs": 0.2}
     attack = L2TopKAttack(
-        case.model, smooth, 0, 1, k=0.25, attribute_kwargs=terms, surrogate="softplus"
+        case.model, smooth, 0, 1, k=0.25, attribute_kwargs=terms, **PRINTED_ATTACK
     )
     return attack_robustness(
         partial(smooth.attribute, nt_samples=size.samples, stdevs=0.2),
@@ -138,7 +140,9 @@ def attacks(bench: Bench, size: Size) -> list[Row]:
     smooth, terms = ScaledSmoothGrad(plain), {"nt_samples": size.draws, "stdevs": 0.2}
     rows = []
     for label, method, kwargs in (("gradient", plain, {}), ("SmoothGrad", smooth, terms)):
-        ours = L2TopKAttack(case.model, method, 0, 1, k=0.25, attribute_kwargs=kwargs)
+        ours = L2TopKAttack(
+            case.model, method, 0, 1, k=0.25, attribute_kwargs=kwargs, **PRINTED_ATTACK
+        )
         signs = TopKAttack(
             case.model,
             method,
@@ -208,7 +212,7 @@ def training(bench: Bench, size: Size) -> list[Row]:
         for seed in range(size.seeds):
             case = bench.trained(name, seed, size.images)
             method = Saliency(case.model)
-            attack = L2TopKAttack(case.model, method, *BOX.values(), k=196)
+            attack = L2TopKAttack(case.model, method, *BOX.values(), k=196, **PRINTED_ATTACK)
             how = {"step_num": size.steps, "restarts": size.restarts}
             kept[weight].append(_overlap(case, method, attack, radius, how, {}))
             accuracy[weight].append(bench.accuracy(name, seed))

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_robust.attr import Abs, GaussianSmoothing, UniformSmoothing, UnitNorm
 from captum_robust.certificates import center_smoothing, published_cosine_interval
 from captum_robust.metrics import attack_robustness, cosine_similarity
-from captum_robust.robust import TopKAttack
+from captum_robust.robust import FixedStep, TopKAttack
 from tests.benchmarks.nets import Case
 from tests.benchmarks.papers import printed
 from tests.benchmarks.papers.experiment import Experiment, Row, Size, number, verdict
@@ -55,6 +55,8 @@ def _attacked_cosine(case: Case, epsilon: float, terms: dict, size: Size) -> flo
         1,
         k=100,
         norm="L2",
+        boundary=0,
+        step_rule=FixedStep(),
         attribute_kwargs={"nt_samples": size.draws, **terms},
     )
     return float(

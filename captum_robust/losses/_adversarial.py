@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_robust._checks import check_choice, check_count
+from captum_robust._modes import evaluation_mode
 from captum_robust.losses._criterion import (
     Criterion,
     Model,
@@ -17,7 +18,6 @@ from captum_robust.losses._criterion import (
     check_bound,
     check_weight,
     cross_entropy,
-    frozen_statistics,
     logits,
 )
 from captum_robust.robust._examples import Examples
@@ -134,7 +134,7 @@ class AdversarialCriterion(Criterion):
         draws = BatchDraws(self.generator, examples.clean)
         rule = FixedStep().begin(region.ball, size, draws, 0, self.steps)
         points = self._start(region, draws)
-        with frozen_statistics(model):
+        with evaluation_mode(model):
             raised = self.objective(bare(model), inputs, target, examples.inputs(points)[0])
             points = ascend(
                 lambda rows: raised(examples.inputs(rows)[0]), region, rule, points, self.steps

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from captum_robust._checks import check_inputs, check_number
 from captum_robust.robust._examples import usable
-from captum_robust.robust.softplus import SoftplusSurrogate
 
 Model = Callable[[Tensor], Tensor]
 
@@ -145,45 +142,6 @@ def bare(model: Any) -> Any:
     Gradients meet at the parameters, where the wrapper sees those of every pass.
     """
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-
-
-def hides_modules(model: Any) -> bool:
-    """Whether modules may lie behind a function or an object that does not list them."""
-    while isinstance(model, SoftplusSurrogate):
-        model = model.net
-    return not isinstance(model, nn.Module)
-
-
-def frozen_statistics(model: Any) -> AbstractContextManager[None]:
-    """Puts every module in evaluation mode, and back into the mode it had."""
-    return modules_with(model, nn.Module, "training", False)
-
-
-@contextmanager
-def modules_with(model: Any, kind: type[nn.Module], attribute: str, value: Any) -> Iterator[None]:
-    """Gives an attribute of all modules of a kind another value, and back the one it had.
-
-    Of a function or an object that is no module, these are the modules called meanwhile.
-    """
-    before: dict[nn.Module, Any] = {}
-
-    def change(module: Any, *_: Any) -> None:
-        for part in module.modules():
-            if isinstance(part, kind) and part not in before:
-                before[part] = getattr(part, attribute)
-                setattr(part, attribute, value)
-
-    if isinstance(model, nn.Module):
-        change(model)
-    # A hook finds what no search through closures and attributes can be sure of.
-    hook = register_module_forward_pre_hook(change) if hides_modules(model) else None
-    try:
-        yield
-    finally:
-        if hook is not None:
-            hook.remove()
-        for part, former in before.items():
-            setattr(part, attribute, former)
 
 
 def drawn_seed(generator: torch.Generator | None) -> int:

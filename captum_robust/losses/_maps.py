@@ -12,8 +12,9 @@ from torch import Tensor
 from captum_robust._captum import TargetType, _format_tensor_into_tuples
 from captum_robust._checks import check_number
 from captum_robust._features import flatten
+from captum_robust._modes import evaluation_mode
 from captum_robust.attr.differentiable import differentiable
-from captum_robust.losses._criterion import Model, at_least_single, frozen_statistics
+from captum_robust.losses._criterion import Model, at_least_single
 from captum_robust.robust.softplus import SoftplusSurrogate
 
 MakeAttribution = Callable[[Any], Attribution]
@@ -37,7 +38,7 @@ def map_rows(
     if not points.requires_grad:
         points = points.detach().requires_grad_()
     with (
-        frozen_statistics(net),
+        evaluation_mode(net),
         torch.autocast(points.device.type, enabled=False),
         differentiable(attribution),
     ):

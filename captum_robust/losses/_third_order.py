@@ -11,14 +11,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from captum_robust.losses._criterion import (
-    Model,
-    at_least_single,
-    bare,
-    hides_modules,
-    logits,
-    modules_with,
-)
+from captum_robust._modes import hides_modules, modules_with
+from captum_robust.losses._criterion import Model, at_least_single, bare, logits
 from captum_robust.losses._gradients import SameDraws, pass_of
 
 

@@ -7,6 +7,7 @@ from captum.attr import Saliency
 from torch import Tensor
 
 from captum_robust._checks import check_choice, check_count, check_number, check_share_or_count
+from captum_robust._modes import evaluation_mode
 from captum_robust.losses._criterion import (
     Criterion,
     Model,
@@ -16,7 +17,6 @@ from captum_robust.losses._criterion import (
     check_weight,
     cross_entropy,
     drawn_seed,
-    frozen_statistics,
 )
 from captum_robust.losses._gradients import SameDraws, class_map, pass_of, rows
 from captum_robust.metrics._maps import Normalize, normalized
@@ -111,7 +111,7 @@ class SaliencyConsistency(Criterion):
             inputs: clean examples, ``(N, *)``.
         """
         net = bare(model)
-        with frozen_statistics(net), torch.autocast(inputs.device.type, enabled=False):
+        with evaluation_mode(net), torch.autocast(inputs.device.type, enabled=False):
             with torch.no_grad():
                 predicted = all_logits(net, inputs).argmax(1)
             attack = L2TopKAttack(

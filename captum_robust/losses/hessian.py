@@ -5,14 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from captum_robust.losses._criterion import (
-    Criterion,
-    Model,
-    bare,
-    check_weight,
-    cross_entropy,
-    frozen_statistics,
-)
+from captum_robust._modes import evaluation_mode
+from captum_robust.losses._criterion import Criterion, Model, bare, check_weight, cross_entropy
 from captum_robust.losses._gradients import class_map, gradient_of, pass_of, rows
 from captum_robust.losses._third_order import ThreeTimes, passes_apart, uses_batch_statistics
 from captum_robust.robust.softplus import has_curvature
@@ -85,7 +79,7 @@ def _refuse_straight(model: Model, inputs: Tensor) -> None:
         RuntimeError: if there are none.
     """
     noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0)).to(inputs)
-    with frozen_statistics(model):
+    with evaluation_mode(model):
         if not any(has_curvature(model, (points,)) for points in (inputs, inputs + noise)):
             raise RuntimeError(
                 "HessianNorm needs a net with second derivatives, and those of `model` are zero "

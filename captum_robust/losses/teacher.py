@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from captum_robust._checks import check_choice, check_count, check_number
 from captum_robust._features import flatten
+from captum_robust._modes import evaluation_mode
 from captum_robust.attr import GaussianSmoothing
 from captum_robust.losses._criterion import (
     Criterion,
@@ -16,7 +17,6 @@ from captum_robust.losses._criterion import (
     bare,
     check_weight,
     drawn_seed,
-    frozen_statistics,
     logits,
 )
 from captum_robust.losses._divergence import divergence
@@ -165,7 +165,7 @@ class ATEX(Criterion):
         net = self.teacher if self.explained == "teacher" else bare(model)
         seed = None if self.generator is None else drawn_seed(self.generator)
         smooth = GaussianSmoothing(Saliency(net))
-        with frozen_statistics(net), torch.autocast(inputs.device.type, enabled=False):
+        with evaluation_mode(net), torch.autocast(inputs.device.type, enabled=False):
             return smooth.attribute(
                 inputs,
                 target=target,
@@ -181,7 +181,7 @@ class ATEX(Criterion):
 
     def _teach(self, points: Tensor) -> Tensor:
         """The teacher's logits over the temperature."""
-        with torch.no_grad(), frozen_statistics(self.teacher):
+        with torch.no_grad(), evaluation_mode(self.teacher):
             return all_logits(self.teacher, points, "teacher") / self.temperature
 
     def _teach_like(self, outputs: Tensor, points: Tensor) -> Tensor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from captum_robust._attention import plain_attention
 from captum_robust._checks import check_number
-from captum_robust.attr._trust import model_modules
+from captum_robust._modes import evaluation_mode
 from captum_robust.robust._examples import usable
 
 Beta = float | tuple[float, float]
@@ -115,19 +114,6 @@ def softplus_surrogate(
         tensor([0.6931])
     """
     return SoftplusSurrogate(model, beta, strict=strict)
-
-
-@contextmanager
-def evaluation_mode(function: Callable[..., Any]) -> Iterator[None]:
-    """Puts the modules behind a function in evaluation mode, and back after."""
-    training = [module for _, module in model_modules(function) if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def has_curvature(

@@ -33,7 +33,7 @@ from captum_robust.certificates import (
     first_order_deviation,
     local_linearity_gap,
 )
-from captum_robust.robust import L2DeviationAttack, softplus_surrogate
+from captum_robust.robust import FixedStep, L2DeviationAttack, softplus_surrogate
 
 SIZES = (0.1, 0.3)
 EPOCHS = 6
@@ -199,7 +199,9 @@ def one_cell(
     def deviation(points: Tensor) -> Tensor:
         return (maps(points) - here).norm(dim=1)
 
-    attack = L2DeviationAttack(case.net, method, surrogate=None, attribute_kwargs=kwargs)
+    attack = L2DeviationAttack(
+        case.net, method, surrogate=None, step_rule=FixedStep(), attribute_kwargs=kwargs
+    )
     perturbed = attack.perturb(case.images, radius=epsilon, target=case.labels, seed=0)
     reached = deviation(perturbed)
     bound = found.rate * epsilon

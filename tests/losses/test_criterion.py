@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from captum_robust._modes import evaluation_mode
 from captum_robust.losses import Criterion
-from captum_robust.losses._criterion import bare, cross_entropy, frozen_statistics, logits
+from captum_robust.losses._criterion import bare, cross_entropy, logits
 
 
 class Toy(Criterion):
@@ -73,14 +74,14 @@ def test_inputs_and_modes_stay(net, batch):
     assert [module.training for module in net.modules()] == [True, True, False, True, True]
 
 
-def test_frozen_statistics_restores_every_mode_also_after_an_error(net):
+def test_evaluation_mode_restores_every_mode_also_after_an_error(net):
     net[1].eval()
     before = [module.training for module in net.modules()]
-    with pytest.raises(KeyError), frozen_statistics(net):
+    with pytest.raises(KeyError), evaluation_mode(net):
         assert not any(module.training for module in net.modules())
         raise KeyError
     assert [module.training for module in net.modules()] == before
-    with frozen_statistics(lambda x: x):
+    with evaluation_mode(lambda x: x):
         pass
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_robust import losses
+from captum_robust._modes import evaluation_mode
 from captum_robust.losses import Criterion, HessianNorm, LocalGradientAlignment
-from captum_robust.losses._criterion import frozen_statistics
 from captum_robust.robust import softplus_surrogate
 
 PATH = {"path_steps": 4, "approx_factor": 2}
@@ -121,7 +121,7 @@ def test_a_model_behind_a_function_is_trained_like_the_model(name, hide, data):
 
 def test_frozen_functions_come_back_after_an_error(data):
     net = make_net(nn.Dropout()).train()
-    with pytest.raises(KeyError), frozen_statistics(Holder(net)):
+    with pytest.raises(KeyError), evaluation_mode(Holder(net)):
         Holder(net)(data[0])
         assert not any(module.training for module in net.modules())
         raise KeyError

@@ -99,6 +99,14 @@ class MomentumStep(StepRule):
 
     Raises:
         ValueError: if one lies outside its range.
+
+    Example:
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.robust import TopKAttack
+        >>> x = torch.rand(2, 4)
+        >>> attack = TopKAttack(model, Saliency(model), k=2, step_rule=MomentumStep(0.9))
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, momentum: float = 0.75, relative_step: float = 1 / 4) -> None:

@@ -130,13 +130,14 @@ class MassCenterAttack(AttributionAttack):
     """Moves the centre of mass of an image's map as far as it can.
 
     Ghorbani et al. (2019), mass-centre attack; :class:`MassCenterObjective` has the formula. Their
-    code's clean centre, cut to whole pixels, is kept in the objective and not in the score. The
-    first steps decide which way the centre goes, so it climbs three times (``restarts``), theirs
-    once.
+    code measures from the clean centre cut to whole pixels, ``reference="pixel"``, so that small
+    moves always go to larger coordinates; here it is measured from the centre itself. The first
+    steps decide which way the centre goes, so it climbs three times (``restarts``) from random
+    starts, theirs once from the clean input.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
-        reference: ``"exact"`` reaches further on average, see :class:`MassCenterObjective`.
+        reference: ``"exact"`` or ``"pixel"``, see :class:`MassCenterObjective`.
         **pieces: further keywords of :class:`AttributionAttack`.
     """
 
@@ -149,7 +150,7 @@ class MassCenterAttack(AttributionAttack):
         lower_bound: Any = -torch.inf,
         upper_bound: Any = torch.inf,
         *,
-        reference: str = "pixel",
+        reference: str = "exact",
         **pieces: Any,
     ) -> None:
         objective = MassCenterObjective(reference=reference)

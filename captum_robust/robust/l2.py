@@ -10,7 +10,7 @@ from captum.attr import Attribution
 
 from captum_robust.robust.attack import AttributionAttack
 from captum_robust.robust.objectives import L2Objective, TopKObjective
-from captum_robust.robust.steps import ShrinkingStep
+from captum_robust.robust.steps import MomentumStep, ShrinkingStep
 
 
 class L2TopKAttack(AttributionAttack):
@@ -77,7 +77,7 @@ class L2DeviationAttack(AttributionAttack):
 
     The PGD-20 that Wang and Kong (2023) set their bounds against; no code is released and step size
     and start are not stated. Here: a uniform start, since the gradient is zero at the clean input,
-    and shrinking steps from a quarter of the radius (:class:`MomentumStep`).
+    and steps that shrink from half the radius (:class:`MomentumStep`), since 20 are few.
 
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
@@ -94,11 +94,13 @@ class L2DeviationAttack(AttributionAttack):
         upper_bound: Any = torch.inf,
         **pieces: Any,
     ) -> None:
+        rule = MomentumStep(relative_step=1 / 2)
+        defaults = {"norm": "L2", "start": "uniform", "step_rule": rule}
         super().__init__(
             forward_func,
             attribution_method,
             lower_bound,
             upper_bound,
             objective=L2Objective(),
-            **{"norm": "L2", "start": "uniform", **pieces},
+            **{**defaults, **pieces},
         )

@@ -104,7 +104,7 @@ def test_ghorbani_mass_center(net, batch):
                 lambda h, clean=clean: -(centre(h) - clean).norm(),
             )
         )
-    attack = MassCenterAttack(net, Saliency(net), 0, 1, **PRINTED)
+    attack = MassCenterAttack(net, Saliency(net), 0, 1, reference="pixel", **PRINTED)
     found = attack.search(batch[0], RADIUS, step_num=30, target=batch[1])
     assert (found.score >= torch.tensor(expected, dtype=torch.float64) - 1e-9).all()
 

@@ -124,6 +124,6 @@ def test_both_relaxations_move_a_sparsified_map(relaxation, net, batch):
         attribute_kwargs=NOISE,
     )
     found = attack.search(images, 0.2, step_num=12, target=targets, seed=0)
-    assert (found.score > found.clean_score).all()
+    assert found.score.mean() > found.clean_score.mean() + 0.05
     with pytest.raises(ValueError, match="`relaxation` must be one of 'sigmoid', 'linear'"):
         TopKAttack(net, Saliency(net), relaxation="hard")

@@ -75,7 +75,12 @@ def attack_of(
         )
     if kind == "mass center":
         return MassCenterAttack(
-            case.model, method, *bounds, step_rule=FixedStep(), attribute_kwargs=kwargs
+            case.model,
+            method,
+            *bounds,
+            reference="pixel",
+            step_rule=FixedStep(),
+            attribute_kwargs=kwargs,
         )
     return ManipulateAttack(
         case.model,

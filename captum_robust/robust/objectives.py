@@ -123,7 +123,7 @@ class TopKObjective(Objective):
         if self.boundary == 0 or count == flat.shape[1]:
             return lowered
         near = soft_top(flat, count)
-        held = (torch.where(anchor, near, -near)).sum(1) / (2 * count)
+        held = torch.where(anchor, near, -near).sum(1) / (2 * count)
         return lowered - self.boundary * flat.detach().abs().sum(1) * held
 
     def score(self, maps: Maps, clean: Maps, anchor: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class L2DeviationAttack(AttributionAttack):
         upper_bound: Any = torch.inf,
         **pieces: Any,
     ) -> None:
-        rule = MomentumStep(relative_step=1 / 2)
+        rule = MomentumStep(0.75, 1 / 2)
         defaults = {"norm": "L2", "start": "uniform", "step_rule": rule}
         super().__init__(
             forward_func,

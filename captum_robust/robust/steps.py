@@ -109,7 +109,7 @@ class MomentumStep(StepRule):
         torch.Size([2, 4])
     """
 
-    def __init__(self, momentum: float = 0.75, relative_step: float = 1 / 4) -> None:
+    def __init__(self, momentum: float = 0.5, relative_step: float = 1 / 4) -> None:
         self.momentum = check_number("momentum", momentum, low=0, high=1)
         self.relative_step = check_relative(relative_step)
 

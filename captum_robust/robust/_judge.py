@@ -65,7 +65,9 @@ class Judge:
                 f"`target` must be given: the explained net has {columns} outputs, and maps are "
                 "of one of them; pass the predicted classes, model(inputs).argmax(1)."
             )
-        beyond = classes[(classes < 0) | (classes >= columns)] if classes is not None else first[:0]
+        if classes is None:
+            return
+        beyond = classes[(classes < 0) | (classes >= columns)]
         if beyond.numel():
             raise ValueError(
                 f"`target` must be in [0, {columns - 1}] (the classes of the explained net), "

@@ -63,7 +63,7 @@ setup(
     packages=find_packages(include=["captum_robust", "captum_robust.*"]),
     package_data={
         "captum_robust": ["py.typed"],
-        "captum_robust.audit": ["templates/*"],
+        "captum_robust.audit.report": ["templates/*"],
     },
     install_requires=[
         "captum>=0.8",

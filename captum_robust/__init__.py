@@ -4,7 +4,17 @@ Importing this package changes nothing in Captum; :func:`register` makes its nam
 Captum's own namespaces, :func:`unregister` takes them back.
 """
 
-from captum_robust import attr, certificates, losses, metrics, noise, robust, visualization
+from captum_robust import (
+    attr,
+    certificates,
+    estimates,
+    losses,
+    metrics,
+    noise,
+    robust,
+    transforms,
+    visualization,
+)
 from captum_robust._registry import register, unregister
 from captum_robust._version import __version__
 
@@ -12,11 +22,13 @@ __all__ = [
     "__version__",
     "attr",
     "certificates",
+    "estimates",
     "losses",
     "metrics",
     "noise",
     "register",
     "robust",
+    "transforms",
     "unregister",
     "visualization",
 ]

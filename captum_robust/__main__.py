@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from captum_robust._version import __version__
-from captum_robust.audit.usage import AuditFailure, ExitCode, UsageError
+from captum_robust.audit.ask.usage import AuditFailure, ExitCode, UsageError
 
 _PROGRAM: Final = "captum-robust"
 

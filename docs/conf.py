@@ -37,7 +37,17 @@ napoleon_numpy_docstring = False
 maximum_signature_line_length = 88
 
 # Pages without names of their own: the top level is described name by name, the audit is a command.
-NAMESPACES = ("attr", "certificates", "losses", "metrics", "noise", "robust", "visualization")
+NAMESPACES = (
+    "attr",
+    "certificates",
+    "estimates",
+    "losses",
+    "metrics",
+    "noise",
+    "robust",
+    "transforms",
+    "visualization",
+)
 
 
 def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from captum_robust.__main__ import main as audit
 from captum_robust.attr import Abs, GaussianSmoothing, SparsifiedSmoothGrad, UnitNorm
-from captum_robust.audit.digits import digits_subject
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.load.digits import digits_subject
+from captum_robust.audit.load.subject import Subject
 from captum_robust.certificates import Certificate, center_smoothing
 from captum_robust.metrics import cosine_similarity
 

@@ -17,7 +17,7 @@ from captum.log import log_usage
 from torch import nn
 
 import captum_robust
-from captum_robust import _captum
+from captum_robust._base import captum_privates
 from captum_robust.attr import SmoothedAttribution
 
 PACKAGE = Path(captum_robust.__file__).parent
@@ -39,16 +39,22 @@ def parameters(function):
 
 
 def test_every_private_name_is_listed_and_every_helper_has_its_signature_checked():
-    helpers = {name for name in _captum.__all__ if inspect.isfunction(getattr(_captum, name))}
+    helpers = {
+        name
+        for name in captum_privates.__all__
+        if inspect.isfunction(getattr(captum_privates, name))
+    }
     assert helpers - {"log_usage"} == set(SIGNATURES)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_private_helpers_have_the_parameters_we_pass(name):
     expected = SIGNATURES[name]
-    found = parameters(getattr(_captum, name))
+    found = parameters(getattr(captum_privates, name))
     assert found[: len(expected)] == expected
-    rest = list(inspect.signature(getattr(_captum, name)).parameters.values())[len(expected) :]
+    rest = list(inspect.signature(getattr(captum_privates, name)).parameters.values())[
+        len(expected) :
+    ]
     assert all(one.default is not one.empty or one.kind is one.VAR_KEYWORD for one in rest)
 
 
@@ -59,10 +65,10 @@ def test_helpers_repeat_example_by_example():
         "feature_mask": torch.tensor([[1], [2]]),
         "baselines": torch.tensor([[3.0], [4.0]]),
     }
-    _captum._expand_and_update_target(2, arguments)
-    _captum._expand_and_update_additional_forward_args(2, arguments)
-    _captum._expand_and_update_feature_mask(2, arguments)
-    _captum._expand_and_update_baselines((torch.zeros(2, 1),), 2, arguments)
+    captum_privates._expand_and_update_target(2, arguments)
+    captum_privates._expand_and_update_additional_forward_args(2, arguments)
+    captum_privates._expand_and_update_feature_mask(2, arguments)
+    captum_privates._expand_and_update_baselines((torch.zeros(2, 1),), 2, arguments)
     assert list(arguments["target"]) == [1, 1, 2, 2]
     extra, word = arguments["additional_forward_args"]
     assert extra.tolist() == [5, 5, 6, 6] and word == "word"
@@ -88,7 +94,11 @@ def test_our_attribute_begins_with_noise_tunnels():
 
 def test_noise_tunnels_constructor_and_moments():
     assert parameters(NoiseTunnel.__init__) == ["self", "attribution_method"]
-    assert _captum.SUPPORTED_NOISE_TUNNEL_TYPES == ["smoothgrad", "smoothgrad_sq", "vargrad"]
+    assert captum_privates.SUPPORTED_NOISE_TUNNEL_TYPES == [
+        "smoothgrad",
+        "smoothgrad_sq",
+        "vargrad",
+    ]
     tunnel = NoiseTunnel(Saliency(nn.Linear(2, 1)))
     for name in ("attribution_method", "is_delta_supported", "is_gradient_method", "forward_func"):
         assert hasattr(tunnel, name)
@@ -139,7 +149,7 @@ def test_namespaces_list_their_names(namespace):
 
 def test_privates_of_captum_are_imported_in_one_place():
     for path in PACKAGE.rglob("*.py"):
-        if path.name == "_captum.py":
+        if path.name == "captum_privates.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("captum."):

@@ -1,6 +1,5 @@
 """Smoothed attributions in the place of ``captum.attr.NoiseTunnel``, and what they are made of."""
 
-from captum_robust.attr.differentiable import differentiable
 from captum_robust.attr.family import (
     GaussianSmoothing,
     QuadraticSmoothGrad,
@@ -17,21 +16,13 @@ from captum_robust.attr.lrp import (
     LRPZPlus,
     RuleAttribution,
 )
+from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.smoothed import SmoothedAttribution
-from captum_robust.attr.transforms import (
-    Abs,
-    Chain,
-    ClipNorm,
-    Rank,
-    Relax,
-    ScaleToMax,
-    Sparsify,
-    Square,
-    SumChannels,
-    Transform,
-    UnitNorm,
-    UnitSum,
-)
+from captum_robust.transforms.elementwise import Abs, Square
+from captum_robust.transforms.marks import Rank, Relax, Sparsify
+from captum_robust.transforms.norms import ClipNorm, ScaleToMax, UnitNorm, UnitSum
+from captum_robust.transforms.regions import SumChannels
+from captum_robust.transforms.transform import Chain, Transform
 
 __all__ = [
     "Abs",

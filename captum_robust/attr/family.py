@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from captum.attr import Attribution
 
-from captum_robust._checks import check_choice
+from captum_robust._base.checks import check_choice
 from captum_robust.attr.smoothed import SmoothedAttribution
-from captum_robust.attr.transforms import (
-    Abs,
-    Relax,
-    ScaleToMax,
-    Sparsify,
-    Square,
-    Transform,
-    as_transform,
-)
 from captum_robust.certificates import (
     CosineCertificateMixin,
     RankCertificateMixin,
     TopKCertificateMixin,
 )
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
+from captum_robust.transforms.elementwise import Abs, Square
+from captum_robust.transforms.marks import Relax, Sparsify
+from captum_robust.transforms.norms import ScaleToMax
+from captum_robust.transforms.transform import Transform, as_transform
 
 
 class GaussianSmoothing(

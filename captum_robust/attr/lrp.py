@@ -10,15 +10,15 @@ import torch
 from captum.attr import GradientAttribution
 from torch import Tensor, nn
 
-from captum_robust._captum import (
+from captum_robust._base.captum_privates import (
     TargetType,
     _format_output,
     _format_tensor_into_tuples,
     _is_tuple,
     log_usage,
 )
-from captum_robust._checks import check_number
-from captum_robust.attr.differentiable import _gradients_with_graph
+from captum_robust._base.checks import check_number
+from captum_robust.attr.method.differentiable import gradients_with_graph
 
 Bounds = tuple[float | Tensor, float | Tensor]
 
@@ -27,7 +27,7 @@ class RuleAttribution(GradientAttribution):
     """The gradient of a target output with zennit's rules in place of the layers' own.
 
     Maps are equal to zennit's; inside
-    :func:`~captum_robust.attr.differentiable.differentiable` they carry the graph of the rules'
+    :func:`~captum_robust.attr.differentiable` they carry the graph of the rules'
     formulas. Captum's classes of this kind work by hooks whose results carry none. Functional
     activations keep their own gradient: rules see modules only.
 
@@ -88,7 +88,7 @@ class RuleAttribution(GradientAttribution):
     def with_graph(self) -> Iterator[None]:
         """Keeps the graph of every map computed inside; what ``differentiable(self)`` enters."""
         original = self.gradient_func
-        self.gradient_func = _gradients_with_graph
+        self.gradient_func = gradients_with_graph
         try:
             with torch.enable_grad():
                 yield

@@ -12,33 +12,33 @@ from captum.attr import Attribution, NoiseTunnel
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_robust._captum import (
+from captum_robust._base.captum_privates import (
     SUPPORTED_NOISE_TUNNEL_TYPES,
     _format_output,
     _format_tensor_into_tuples,
     _is_tuple,
     log_usage,
 )
-from captum_robust._checks import check_choice, check_inputs
-from captum_robust._features import feature_shapes
-from captum_robust.attr._evidence import EvidenceCollector
-from captum_robust.attr._layer import explained_at, name_of
-from captum_robust.attr._moments import MapMoments
-from captum_robust.attr._optimize import sampling_on_copy
-from captum_robust.attr._sampling import Clamp, SamplingPlan
-from captum_robust.attr._trust import (
+from captum_robust._base.checks import check_choice, check_inputs
+from captum_robust._base.vectors import feature_shapes
+from captum_robust.attr.method.differentiable import differentiable
+from captum_robust.attr.method.guards import (
     refuse_dependent_samples,
     refuse_non_finite,
     takes_many_baselines,
     warn_of_own_randomness,
 )
-from captum_robust.attr.differentiable import differentiable
-from captum_robust.attr.transforms import Transform, as_transform
+from captum_robust.attr.sampling.evidence import EvidenceCollector
+from captum_robust.attr.sampling.fast_copy import sampling_on_copy
+from captum_robust.attr.sampling.layer import explained_at, name_of
+from captum_robust.attr.sampling.moments import MapMoments
+from captum_robust.attr.sampling.plan import Clamp, SamplingPlan
 from captum_robust.certificates import Certificate, MapRange, Shift
-from captum_robust.certificates._adaptive import Until
-from captum_robust.certificates._terms import Terms
+from captum_robust.certificates.claim import Terms
+from captum_robust.certificates.procedures.until import Until
 from captum_robust.noise import GaussianNoise, NoiseLaw
-from captum_robust.noise._levels import Levels, resolve_level
+from captum_robust.noise.levels import Levels, resolve_level
+from captum_robust.transforms.transform import Transform, as_transform
 
 Maps = tuple[Tensor, ...]
 
@@ -56,7 +56,7 @@ class SmoothedAttribution(NoiseTunnel):
         attribution_method: the attribution :math:`g`.
         noise: the noise law; Gaussian by default.
         transform: the per-sample transform :math:`t`; none by default. See
-            :mod:`captum_robust.attr.transforms`.
+            :mod:`captum_robust.transforms.transform`.
 
     Example:
         >>> from captum.attr import Saliency

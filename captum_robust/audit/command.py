@@ -13,24 +13,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from captum_robust.audit.atomic import write_atomically
-from captum_robust.audit.document import Results, audit_document, read_results
-from captum_robust.audit.figures import FIGURES, figures
-from captum_robust.audit.fingerprint import fingerprint
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.memory import rows_of_a_pass
-from captum_robust.audit.options import add_options, read_plan
-from captum_robust.audit.page import render_examples, render_page
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.progress import Progress, duration, prompt_interrupt
-from captum_robust.audit.prove import first_subject, prove, seconds_of_a_gradient
-from captum_robust.audit.runner import whole_cost
-from captum_robust.audit.source import Source, open_source
-from captum_robust.audit.subject import Subject
-from captum_robust.audit.table import text_table
-from captum_robust.audit.team import Team
-from captum_robust.audit.usage import AuditFailure, ExitCode, UsageError, require
-from captum_robust.audit.work import Work, shares
+from captum_robust.audit.ask.fingerprint import fingerprint
+from captum_robust.audit.ask.options import add_options, read_plan
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.ask.usage import AuditFailure, ExitCode, UsageError, require
+from captum_robust.audit.load.source import Source, open_source
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure.memory import rows_of_a_pass
+from captum_robust.audit.measure.runner import whole_cost
+from captum_robust.audit.report.document import Results, audit_document, read_results
+from captum_robust.audit.report.figures import FIGURES, figures
+from captum_robust.audit.report.page import render_examples, render_page
+from captum_robust.audit.report.table import text_table
+from captum_robust.audit.run.atomic import write_atomically
+from captum_robust.audit.run.journal import Journal
+from captum_robust.audit.run.processes import Team
+from captum_robust.audit.run.progress import Progress, duration, prompt_interrupt
+from captum_robust.audit.run.trial import first_subject, prove, seconds_of_a_gradient
+from captum_robust.audit.run.work import Work, shares
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_options", "run", "write_report"]
 
@@ -145,7 +145,7 @@ def write_report(
         UsageError: if the plan does not fit the model or the data, or the folder another plan.
         AuditFailure: if the machine stops it.
     """
-    from captum_robust.audit.digits import threads  # scikit-learn is an extra
+    from captum_robust.audit.load.digits import threads  # scikit-learn is an extra
 
     with threads(plan.threads or (1 if plan.is_digits else None)):
         source = open_source(replace(plan, device=team.device))

@@ -1,55 +1,34 @@
 """From samples to guarantees: confidence, then the shift of the noise law, then the functional."""
 
-from captum_robust.certificates._deviation import FirstOrderDeviation
-from captum_robust.certificates._ranges import MapRange
-from captum_robust.certificates._shift import Shift
-from captum_robust.certificates._terms import PublishedFormulaWarning
-from captum_robust.certificates.center import CenterTerms, center_radius
-from captum_robust.certificates.center_smoothing import CenterCertificate, center_smoothing
+import importlib
+import warnings
+
 from captum_robust.certificates.certificate import Certificate
-from captum_robust.certificates.chi_square import (
-    NormEstimate,
-    QuadraticForm,
-    norm_lower_asymptotic,
-    published_cosine_interval,
-    published_norm_interval,
-)
-from captum_robust.certificates.confidence import (
-    betting_lower,
+from captum_robust.certificates.claim import PublishedFormulaWarning
+from captum_robust.certificates.confidence.betting import betting_lower
+from captum_robust.certificates.confidence.bousquet import bousquet_radius
+from captum_robust.certificates.confidence.means import (
     clopper_pearson,
     empirical_bernstein,
     hoeffding,
     kl_chernoff,
-    norm_radius,
 )
-from captum_robust.certificates.covariance import (
-    bousquet_radius,
-    hcr_shift,
-    top_eigenvalue_upper,
-    trace_upper,
-)
-from captum_robust.certificates.criterion import CriterionBound, criterion_bound
-from captum_robust.certificates.cross_entropy import (
-    cross_entropy_hessian_spectrum,
-    cross_entropy_hessian_top,
-)
-from captum_robust.certificates.exchange import ExchangeCosts
-from captum_robust.certificates.first_order import first_order_deviation
-from captum_robust.certificates.geometry import cosine_from_sine
-from captum_robust.certificates.lecuyer import (
-    LecuyerGaussianNoise,
-    lecuyer_floor,
-    lecuyer_separation,
-)
-from captum_robust.certificates.lipschitz import (
+from captum_robust.certificates.confidence.pac_bayes import pac_bayes_radius
+from captum_robust.certificates.confidence.spread import top_eigenvalue_upper, trace_upper
+from captum_robust.certificates.confidence.vectors import norm_radius
+from captum_robust.certificates.functionals.angle import cosine_from_sine
+from captum_robust.certificates.functionals.exchange import ExchangeCosts
+from captum_robust.certificates.functionals.lipschitz import (
     smoothgrad_deviation,
     smoothgrad_lipschitz,
     smoothgrad_radius,
 )
-from captum_robust.certificates.local_linearity import (
-    attribution_jacobian,
-    diagonal_share,
-    local_linearity_gap,
+from captum_robust.certificates.functionals.overlap import displacement_shifts
+from captum_robust.certificates.functionals.pixels import holm_decisions, pixel_decisions
+from captum_robust.certificates.functionals.ranks import (
+    certified_ranks,
+    conserved_ranks,
+    median_rank_bound,
 )
 from captum_robust.certificates.mixins import (
     CertificateMixin,
@@ -57,13 +36,33 @@ from captum_robust.certificates.mixins import (
     RankCertificateMixin,
     TopKCertificateMixin,
 )
-from captum_robust.certificates.overlap import displacement_shifts
-from captum_robust.certificates.pac_bayes import pac_bayes_radius
-from captum_robust.certificates.pixels import holm_decisions, pixel_decisions
-from captum_robust.certificates.radius import SmallestRadius, radius_at_norm, smallest_radius
-from captum_robust.certificates.ranks import certified_ranks, conserved_ranks, median_rank_bound
-from captum_robust.certificates.region import moment_shift, variance_shift
-from captum_robust.certificates.renyi import renyi_displacement_shifts, renyi_threshold
+from captum_robust.certificates.printed.chi_square import (
+    NormEstimate,
+    QuadraticForm,
+    norm_lower_asymptotic,
+    published_cosine_interval,
+    published_norm_interval,
+)
+from captum_robust.certificates.printed.lecuyer import (
+    LecuyerGaussianNoise,
+    lecuyer_floor,
+    lecuyer_separation,
+)
+from captum_robust.certificates.printed.renyi import renyi_displacement_shifts, renyi_threshold
+from captum_robust.certificates.procedures.center import CenterTerms, center_radius
+from captum_robust.certificates.procedures.center_smoothing import (
+    CenterCertificate,
+    center_smoothing,
+)
+from captum_robust.certificates.procedures.smallest_radius import (
+    SmallestRadius,
+    radius_at_norm,
+    smallest_radius,
+)
+from captum_robust.certificates.shifts.covariance import hcr_shift
+from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
+from captum_robust.noise.shift import Shift
+from captum_robust.transforms.ranges import MapRange
 
 __all__ = [
     "CenterCertificate",
@@ -71,9 +70,7 @@ __all__ = [
     "Certificate",
     "CertificateMixin",
     "CosineCertificateMixin",
-    "CriterionBound",
     "ExchangeCosts",
-    "FirstOrderDeviation",
     "LecuyerGaussianNoise",
     "MapRange",
     "NormEstimate",
@@ -83,7 +80,6 @@ __all__ = [
     "Shift",
     "SmallestRadius",
     "TopKCertificateMixin",
-    "attribution_jacobian",
     "betting_lower",
     "bousquet_radius",
     "center_radius",
@@ -92,20 +88,14 @@ __all__ = [
     "clopper_pearson",
     "conserved_ranks",
     "cosine_from_sine",
-    "criterion_bound",
-    "cross_entropy_hessian_spectrum",
-    "cross_entropy_hessian_top",
-    "diagonal_share",
     "displacement_shifts",
     "empirical_bernstein",
-    "first_order_deviation",
     "hcr_shift",
     "hoeffding",
     "holm_decisions",
     "kl_chernoff",
     "lecuyer_floor",
     "lecuyer_separation",
-    "local_linearity_gap",
     "median_rank_bound",
     "moment_shift",
     "norm_lower_asymptotic",
@@ -125,3 +115,29 @@ __all__ = [
     "trace_upper",
     "variance_shift",
 ]
+
+# The first-order estimates moved: they are no certificates.
+_MOVED = (
+    "CriterionBound",
+    "FirstOrderDeviation",
+    "attribution_jacobian",
+    "criterion_bound",
+    "cross_entropy_hessian_spectrum",
+    "cross_entropy_hessian_top",
+    "diagonal_share",
+    "first_order_deviation",
+    "local_linearity_gap",
+)
+
+
+def __getattr__(name: str) -> object:
+    """Forwards names that moved to :mod:`captum_robust.estimates`, until 0.3."""
+    if name not in _MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"captum_robust.certificates.{name} moved to captum_robust.estimates.{name}; the old name "
+        "goes in version 0.3.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(importlib.import_module("captum_robust.estimates"), name)

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_robust._checks import check_choice
-from captum_robust._features import unflatten
-from captum_robust.certificates import _statement, _storage
-from captum_robust.certificates._feature_answers import FeatureAnswers
-from captum_robust.certificates._map_answers import MapAnswers
+from captum_robust._base.checks import check_choice
+from captum_robust._base.vectors import unflatten
+from captum_robust.certificates.answers import statement, storage
+from captum_robust.certificates.answers.features import FeatureAnswers
+from captum_robust.certificates.answers.maps import MapAnswers
 
 Array = NDArray[np.float64]
 
@@ -76,7 +76,7 @@ class Certificate(FeatureAnswers, MapAnswers):
     @property
     def noise(self) -> str:
         """The noise law and level in words."""
-        return _statement.describe_noise(self)
+        return statement.describe_noise(self)
 
     @property
     def attributions(self) -> Tensor | tuple[Tensor, ...]:
@@ -168,17 +168,17 @@ class Certificate(FeatureAnswers, MapAnswers):
             k: features compared, for the overlap; left out of the statement where ``None``.
             example: one example, all where ``None``.
         """
-        return _statement.statement(self, epsilon, k, example)
+        return statement.statement(self, epsilon, k, example)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the maps, as JSON types, with ``schema_version``."""
-        return _storage.to_dict(self)
+        return storage.to_dict(self)
 
     def save(self, path: str | Path) -> None:
         """Writes an ``.npz`` file without pickle."""
-        _storage.save(self, path)
+        storage.save(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Certificate:
         """Reads what :meth:`save` wrote; answers are the same."""
-        return cls(**_storage.load(path))
+        return cls(**storage.load(path))

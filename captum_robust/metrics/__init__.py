@@ -30,32 +30,32 @@ own name, such as ``seed``, bind it by :func:`functools.partial`. Evaluators tha
 * ``show_progress``: shows a progress bar.
 """
 
-from captum_robust.metrics.attacks import (
+from captum_robust.metrics.evaluators.attacks import (
     area_under_log_radius,
     attack_robustness,
     transfer_robustness,
 )
-from captum_robust.metrics.certified import (
+from captum_robust.metrics.evaluators.certified import (
     CertifiedCurves,
     certified_cosine,
     certified_localization,
     certified_overlap,
     certified_share,
 )
-from captum_robust.metrics.evaluation import Evaluation
-from captum_robust.metrics.hessian import hessian_norm
-from captum_robust.metrics.images import mass_center_dislocation, ssim
-from captum_robust.metrics.insertion import adversarial_insertion, deletion, insertion
-from captum_robust.metrics.intervals import Interval, bootstrap_interval
-from captum_robust.metrics.overlap import topk_intersection, topk_mass
-from captum_robust.metrics.ranks import kendall_tau, spearman_rho
-from captum_robust.metrics.sampling import (
+from captum_robust.metrics.evaluators.evaluation import Evaluation
+from captum_robust.metrics.evaluators.hessian import hessian_norm
+from captum_robust.metrics.evaluators.insertion import adversarial_insertion, deletion, insertion
+from captum_robust.metrics.evaluators.sampling import (
     cosine_robust_criterion,
     l2_robust_criterion,
     local_lipschitz,
     random_perturbation_similarity,
 )
-from captum_robust.metrics.vectors import (
+from captum_robust.metrics.intervals import Interval, bootstrap_interval
+from captum_robust.metrics.similarities.images import mass_center_dislocation, ssim
+from captum_robust.metrics.similarities.overlap import topk_intersection, topk_mass
+from captum_robust.metrics.similarities.ranks import kendall_tau, spearman_rho
+from captum_robust.metrics.similarities.vectors import (
     cosine_distance,
     cosine_similarity,
     lp_distance,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from captum_robust._checks import check_choice, check_count, check_number
+from captum_robust._base.checks import check_choice, check_count, check_number
 
 _RESAMPLED: Final = 2**20  # values held at once while resampling
 

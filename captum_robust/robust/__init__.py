@@ -1,38 +1,33 @@
 """Attribution attacks as Captum perturbations, and the softplus twin they climb on."""
 
-from captum_robust.robust._ascent import OutputMatch
-from captum_robust.robust._run import AttackResult
-from captum_robust.robust.attack import AttributionAttack
-from captum_robust.robust.ghorbani import (
+from captum_robust.robust.attacks.ghorbani import (
     IFIA,
     MassCenterAttack,
     RandomAttack,
     TargetedRegionAttack,
     TopKAttack,
 )
-from captum_robust.robust.l2 import L2DeviationAttack, L2TopKAttack
-from captum_robust.robust.manipulate import ManipulateAttack
-from captum_robust.robust.objectives import (
-    CosineObjective,
-    L2Objective,
-    MassCenterObjective,
-    Objective,
-    OtherInputObjective,
-    RegionObjective,
-    TargetMapObjective,
-    TopKObjective,
-    frame_target,
-)
-from captum_robust.robust.softplus import SoftplusSurrogate, softplus_surrogate
-from captum_robust.robust.steps import (
-    AdamStep,
-    FixedStep,
-    MomentumStep,
-    RandomStep,
-    ShrinkingStep,
-    StepRule,
-)
-from captum_robust.robust.transfer import transfer
+from captum_robust.robust.attacks.l2 import L2DeviationAttack, L2TopKAttack
+from captum_robust.robust.attacks.manipulate import ManipulateAttack
+from captum_robust.robust.attacks.transfer import transfer
+from captum_robust.robust.objectives.cosine import CosineObjective
+from captum_robust.robust.objectives.l2 import L2Objective
+from captum_robust.robust.objectives.mass_center import MassCenterObjective
+from captum_robust.robust.objectives.objective import Objective
+from captum_robust.robust.objectives.other_input import OtherInputObjective
+from captum_robust.robust.objectives.region import RegionObjective
+from captum_robust.robust.objectives.target_map import TargetMapObjective, frame_target
+from captum_robust.robust.objectives.top_k import TopKObjective
+from captum_robust.robust.steps.adam import AdamStep
+from captum_robust.robust.steps.fixed import FixedStep
+from captum_robust.robust.steps.momentum import MomentumStep
+from captum_robust.robust.steps.random_step import RandomStep
+from captum_robust.robust.steps.shrinking import ShrinkingStep
+from captum_robust.robust.steps.step import StepRule
+from captum_robust.robust.surrogate import SoftplusSurrogate, softplus_surrogate
+from captum_robust.robust.template.ascent import OutputMatch
+from captum_robust.robust.template.attack import AttributionAttack
+from captum_robust.robust.template.run import AttackResult
 
 __all__ = [
     "IFIA",

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_robust._checks import feature_count
-from captum_robust._features import top_mask
+from captum_robust._base.checks import feature_count
+from captum_robust._base.vectors import top_mask
 from captum_robust.metrics import topk_intersection
-from captum_robust.visualization._canvas import CERTIFIED, INK, OPEN, FigureAxes, canvas, show
-from captum_robust.visualization._pictures import draw_image, draw_map, outline, planes
+from captum_robust.visualization.canvas import CERTIFIED, INK, OPEN, FigureAxes, canvas, show
+from captum_robust.visualization.pictures import draw_image, draw_map, outline, planes
 
 
 def visualize_attack(

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from captum_robust._checks import check_count, feature_count
-from captum_robust._features import flatten, top_mask, unflatten
+from captum_robust._base.checks import check_count, feature_count
+from captum_robust._base.vectors import flatten, top_mask, unflatten
 from captum_robust.certificates import Certificate
-from captum_robust.visualization._canvas import (
+from captum_robust.visualization.canvas import (
     CERTIFIED,
     FAINT,
     INK,
@@ -27,7 +27,7 @@ from captum_robust.visualization._canvas import (
     style,
     titled,
 )
-from captum_robust.visualization._pictures import bare, draw_image, planes
+from captum_robust.visualization.pictures import bare, draw_image, planes
 
 _OPACITY = 0.8
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_robust._checks import check_number
+from captum_robust._base.checks import check_number
 from captum_robust.metrics import CertifiedCurves
-from captum_robust.visualization._canvas import INK, MARKERS, FigureAxis, canvas, line, show, style
+from captum_robust.visualization.canvas import INK, MARKERS, FigureAxis, canvas, line, show, style
 
 Measured = Mapping[str, tuple[Sequence[float], Tensor]]
 

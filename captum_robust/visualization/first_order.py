@@ -1,9 +1,9 @@
 """Is a first-order estimate to be trusted? Three pictures.
 
 ``visualize_local_linearity``, ``visualize_jacobian`` and ``visualize_margins`` draw what
-:func:`~captum_robust.certificates.local_linearity_gap`,
-:func:`~captum_robust.certificates.attribution_jacobian` and
-:func:`~captum_robust.certificates.first_order_deviation` measured.
+:func:`~captum_robust.estimates.local_linearity_gap`,
+:func:`~captum_robust.estimates.attribution_jacobian` and
+:func:`~captum_robust.estimates.first_order_deviation` measured.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_robust._checks import check_count
-from captum_robust.visualization._canvas import (
+from captum_robust._base.checks import check_count
+from captum_robust.visualization.canvas import (
     INK,
     MARKERS,
     FigureAxis,
@@ -47,7 +47,7 @@ def visualize_local_linearity(
 
     Args:
         sizes: perturbation sizes, ``(R,)``.
-        gaps: of :func:`~captum_robust.certificates.local_linearity_gap`, one column a size,
+        gaps: of :func:`~captum_robust.estimates.local_linearity_gap`, one column a size,
             ``(N, R)``; or several by name.
         xlabel, ylabel: name the values; say the norm and the unit.
         plt_fig_axis: a figure and an axis to draw on.
@@ -98,7 +98,7 @@ def visualize_jacobian(
     Wang and Kong (2023), Fig. 4 (the first 100 features) and Figs 5 to 7 (all).
 
     Args:
-        jacobian: one example's matrix of :func:`~captum_robust.certificates.attribution_jacobian`,
+        jacobian: one example's matrix of :func:`~captum_robust.estimates.attribution_jacobian`,
             ``(m, d)``.
         features: only the first so many rows and columns; all where ``None``.
         cmap: matplotlib's name of the colours.
@@ -151,7 +151,7 @@ def visualize_margins(
 
     Args:
         bounds: estimates ``(N,)``, such as ``deviation`` of
-            :func:`~captum_robust.certificates.first_order_deviation`; or several by name.
+            :func:`~captum_robust.estimates.first_order_deviation`; or several by name.
         measured: what attacks reached, ``(N,)``.
         bins: number of bars.
         xlabel: names the difference; say the unit.

@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_robust._checks import check_number
-from captum_robust.visualization._canvas import FigureAxes, canvas, check_length, show
-from captum_robust.visualization._pictures import draw_image, draw_map, planes
+from captum_robust._base.checks import check_number
+from captum_robust.visualization.canvas import FigureAxes, canvas, check_length, show
+from captum_robust.visualization.pictures import draw_image, draw_map, planes
 
 
 def visualize_maps(

@@ -8,13 +8,13 @@ from captum.attr import Deconvolution, GuidedBackprop
 from torch import nn
 from torch.nn import functional as F
 
-from captum_robust.attr.differentiable import differentiable
 from captum_robust.attr.lrp import (
     DifferentiableDeconvolution,
     DifferentiableGuidedBackprop,
     LRPEpsilonPlus,
     LRPZPlus,
 )
+from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.robust import TopKAttack, softplus_surrogate
 
 zennit = pytest.importorskip("zennit")

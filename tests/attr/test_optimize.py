@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from captum_robust.attr import GaussianSmoothing, SparsifiedSmoothGrad
-from captum_robust.attr._optimize import optimised
+from captum_robust.attr.sampling.fast_copy import optimised
 
 
 class Block(nn.Module):

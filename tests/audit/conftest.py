@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from captum_robust.__main__ import main
-from captum_robust.audit import attacks, digits, metrics
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.load import digits
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure import attacks, metrics
+from captum_robust.audit.run.journal import Journal
 
 GENTLE = attacks.AttackSettings(steps=3, attack_samples=4, judge_samples=8)
 BRIEF = metrics.MetricSettings(

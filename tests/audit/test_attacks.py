@@ -8,14 +8,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from captum_robust.audit import attacks, words
-from captum_robust.audit.attacks import AttackOutcome, attack_method, attackable, l2_attack, redrawn
-from captum_robust.audit.digits import predict
-from captum_robust.audit.explanation import apart, explanation
-from captum_robust.audit.methods import METHODS
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.runner import cost, run_method
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.ask.methods import METHODS
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.load.digits import predict
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure import attacks
+from captum_robust.audit.measure.attacks import (
+    AttackOutcome,
+    attack_method,
+    attackable,
+    l2_attack,
+    redrawn,
+)
+from captum_robust.audit.measure.explanation import apart, explanation
+from captum_robust.audit.measure.runner import cost, run_method
+from captum_robust.audit.report import rounding
 from captum_robust.certificates import Certificate
 from captum_robust.noise import UniformBoxNoise
 
@@ -200,7 +207,7 @@ def test_page_and_table_show_the_attacks(thorough: Report) -> None:
     assert "What attacks reach" in text and "no certificate" in text
     for method in thorough.document["methods"]:
         for outcome in method["attacks"]["outcomes"]:
-            left = words.measured_share(outcome["measured"]["median"])
+            left = rounding.measured_share(outcome["measured"]["median"])
             assert left in text
             assert any(
                 method["title"] in line and left in line for line in thorough.printed.splitlines()

@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.command import write_files
-from captum_robust.audit.document import audit_document, read_results
-from captum_robust.audit.images import Picture, side_of_pictures
-from captum_robust.audit.journal import Journal, file_stem
-from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit.load.images import Picture, side_of_pictures
+from captum_robust.audit.report.document import audit_document, read_results
+from captum_robust.audit.run.journal import Journal, file_stem
 
 from .conftest import Report
 

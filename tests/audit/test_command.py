@@ -14,10 +14,12 @@ import pytest
 import torch
 
 from captum_robust.__main__ import main, parser
-from captum_robust.audit import command, options, usage, words
-from captum_robust.audit.methods import METHODS
-from captum_robust.audit.options import read_plan
-from captum_robust.audit.plan import AuditPlan
+from captum_robust.audit import command
+from captum_robust.audit.ask import options, usage
+from captum_robust.audit.ask.methods import METHODS
+from captum_robust.audit.ask.options import read_plan
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.report import rounding
 
 from .conftest import SMALL, Report, run_audit
 
@@ -33,8 +35,8 @@ def test_writes_the_report_and_prints_its_table_and_path(report: Report) -> None
     assert "no certificate: unsmoothed" in rows["Saliency"]
     for method in report.document["methods"][1:]:
         answers = method["answers"]
-        assert words.share(answers["overlap"]["median"]) in rows[method["title"]]
-        assert words.radius(answers["cosine"]["radius"]["median"]) in rows[method["title"]]
+        assert rounding.share(answers["overlap"]["median"]) in rows[method["title"]]
+        assert rounding.radius(answers["cosine"]["radius"]["median"]) in rows[method["title"]]
 
 
 def test_shows_progress_with_time_left(report: Report) -> None:

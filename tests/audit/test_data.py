@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from captum_robust.audit.data import as_images, open_data, read_labels
-from captum_robust.audit.images import Picture, read_image, side_of_pictures
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.usage import Skipped, UsageError, printable
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.ask.usage import Skipped, UsageError, printable
+from captum_robust.audit.load.data import as_images, open_data, read_labels
+from captum_robust.audit.load.images import Picture, read_image, side_of_pictures
 
 from .conftest import run_audit
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from captum_robust.audit.digits import (
+from captum_robust.audit.load.digits import (
     load_digits,
     one_class_after_the_other,
     predict,
     small_cnn,
 )
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.load.subject import Subject
 
 
 def test_parts_are_disjoint_and_pixels_lie_in_the_unit_interval() -> None:

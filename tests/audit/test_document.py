@@ -10,11 +10,11 @@ import torch
 from captum.attr import Saliency
 
 from captum_robust.attr import Abs, SparsifiedSmoothGrad, UniformSmoothing, UnitNorm
-from captum_robust.audit.document import command
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.record import epsilons
-from captum_robust.audit.subject import Subject
-from captum_robust.audit.summary import safe_quartiles, summary
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure.summary import safe_quartiles, summary
+from captum_robust.audit.report.document import command
+from captum_robust.audit.run.record import epsilons
 from captum_robust.certificates import Certificate
 
 from .conftest import Report, run_audit

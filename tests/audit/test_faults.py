@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from captum_robust.__main__ import main
-from captum_robust.audit import memory, source, work
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.memory import halving, is_out_of_memory
-from captum_robust.audit.models import Model
-from captum_robust.audit.usage import AuditFailure, Skipped
+from captum_robust.audit.ask.usage import AuditFailure, Skipped
+from captum_robust.audit.load import source
+from captum_robust.audit.load.models import Model
+from captum_robust.audit.measure import memory
+from captum_robust.audit.measure.memory import halving, is_out_of_memory
+from captum_robust.audit.run import work
+from captum_robust.audit.run.journal import Journal
 
 from .conftest import Report, run_audit
 
@@ -125,10 +127,10 @@ def test_out_of_memory_for_good_is_skipped_then_done(
     def never(*_: object) -> None:
         raise Skipped("out of memory with a single row a pass", retry=True)
 
-    monkeypatch.setattr("captum_robust.audit.runner.halving", never)
+    monkeypatch.setattr("captum_robust.audit.measure.runner.halving", never)
     arguments = ["audit", "--out", str(tmp_path), "--model", "net:make", "--data", str(data)]
     assert main([*arguments, *BRIEF]) == 1
-    monkeypatch.setattr("captum_robust.audit.runner.halving", memory.halving)
+    monkeypatch.setattr("captum_robust.audit.measure.runner.halving", memory.halving)
     assert audit(tmp_path, data).document["skipped"] == []
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from captum_robust.audit.document import read_results
-from captum_robust.audit.figures import curve_figure, maps_figure
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.runner import run_method
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure.runner import run_method
+from captum_robust.audit.report.document import read_results
+from captum_robust.audit.report.figures import curve_figure, maps_figure
+from captum_robust.audit.run.journal import Journal
 
 from .conftest import Report
 

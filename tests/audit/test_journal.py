@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from captum_robust.audit import atomic
-from captum_robust.audit.atomic import placed, sweep, write_atomically
-from captum_robust.audit.fingerprint import differences, fingerprint
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.usage import AuditFailure, UsageError
+from captum_robust.audit.ask.fingerprint import differences, fingerprint
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.ask.usage import AuditFailure, UsageError
+from captum_robust.audit.run import atomic
+from captum_robust.audit.run.atomic import placed, sweep, write_atomically
+from captum_robust.audit.run.journal import Journal
 
 FINGERPRINT = {"--noise": "0.25", "model": "a" * 64}
 ABOUT = {"examples": [0, 1]}

@@ -9,12 +9,13 @@ import pytest
 import torch
 from scipy import stats
 
-from captum_robust.audit import metrics, words
-from captum_robust.audit.explanation import explanation
-from captum_robust.audit.methods import METHODS
-from captum_robust.audit.metrics import COLUMNS, measure_method
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.ask.methods import METHODS
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure import metrics
+from captum_robust.audit.measure.explanation import explanation
+from captum_robust.audit.measure.metrics import COLUMNS, measure_method
+from captum_robust.audit.report import rounding
 
 from .conftest import BRIEF, Report
 
@@ -123,5 +124,5 @@ def test_page_and_table_say_which_direction_is_better(thorough: Report) -> None:
     assert "better:" in thorough.printed
     for name in METHOD_NAMES:
         for found in thorough.method(name)["metrics"]["columns"].values():
-            for shown in (words.estimate(found["mean"]), words.interval(found["interval"])):
+            for shown in (rounding.estimate(found["mean"]), rounding.interval(found["interval"])):
                 assert shown in text and shown in thorough.printed

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from captum_robust.__main__ import main
-from captum_robust.audit.exported import InChunks, refuse_code
-from captum_robust.audit.fit import fitted
-from captum_robust.audit.models import Normalized, load_model, normalized
-from captum_robust.audit.plan import AuditPlan
-from captum_robust.audit.usage import UsageError
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.ask.usage import UsageError
+from captum_robust.audit.load.exported import InChunks, refuse_code
+from captum_robust.audit.load.models import Normalized, load_model, normalized
+from captum_robust.audit.load.row_by_row import fitted
 
 from .conftest import Report, run_audit
 

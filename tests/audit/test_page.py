@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from captum_robust.audit import words
-from captum_robust.audit.page import render_page
-from captum_robust.audit.table import text_table
+from captum_robust.audit.report import rounding
+from captum_robust.audit.report.page import render_page
+from captum_robust.audit.report.table import text_table
 
 from .conftest import Report
 
@@ -76,7 +76,7 @@ def test_every_example_has_a_page_of_its_own(report: Report) -> None:
         for method in report.document["methods"][1:]:
             assert method["statements"][example["index"]] in text
             value = method["answers"]["overlap"]["values"][example["index"]]
-            assert words.share(value) in text
+            assert rounding.share(value) in text
         pictures = [address for address in parsed.addresses if address.startswith("data:")]
         assert len(pictures) == 1 + len(report.document["methods"])
         others = set(parsed.addresses) - set(pictures)
@@ -90,8 +90,8 @@ def test_holds_statements_settings_and_command(report: Report) -> None:
             assert "No certificate: unsmoothed" in text
         else:
             assert method["statements"][0] in text
-            assert words.share(method["answers"]["overlap"]["median"]) in text
-            assert words.radius(method["answers"]["cosine"]["radius"]["median"]) in text
+            assert rounding.share(method["answers"]["overlap"]["median"]) in text
+            assert rounding.radius(method["answers"]["cosine"]["radius"]["median"]) in text
     assert report.document["command"] in text
     assert "The prediction is not certified" in text
     assert report.document["versions"]["captum"] in text
@@ -129,16 +129,16 @@ def test_the_table_aligns_its_columns(report: Report) -> None:
 @pytest.mark.parametrize(
     ("shown", "value", "text"),
     [
-        (words.share, 13 / 16, "81.2 %"),
-        (words.share, 0.29, "29.0 %"),
-        (words.share, 1.0, "100.0 %"),
-        (words.cosine, 0.99999, "0.999"),
-        (words.cosine, -1.0, "nothing"),
-        (words.angle, 12.0, "12.0°"),
-        (words.angle, 12.01, "12.1°"),
-        (words.angle, 180.0, "nothing"),
-        (words.radius, 0.0, "0.0000"),
-        (words.radius, 0.00019, "0.0001"),
+        (rounding.share, 13 / 16, "81.2 %"),
+        (rounding.share, 0.29, "29.0 %"),
+        (rounding.share, 1.0, "100.0 %"),
+        (rounding.cosine, 0.99999, "0.999"),
+        (rounding.cosine, -1.0, "nothing"),
+        (rounding.angle, 12.0, "12.0°"),
+        (rounding.angle, 12.01, "12.1°"),
+        (rounding.angle, 180.0, "nothing"),
+        (rounding.radius, 0.0, "0.0000"),
+        (rounding.radius, 0.00019, "0.0001"),
     ],
 )
 def test_numbers_are_rounded_to_the_true_side(shown, value: float, text: str) -> None:

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from captum_robust.__main__ import main
-from captum_robust.audit import progress, work
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.subject import Subject
+from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.run import progress, work
+from captum_robust.audit.run.journal import Journal
 from captum_robust.certificates import Certificate
 
 from .conftest import SMALL, Report, numbers, run_audit
@@ -162,7 +162,7 @@ def test_more_rows_a_pass_give_the_same_noise(
 CTRL_C = """
 import os, signal, threading, time
 import torch
-from captum_robust.audit.progress import prompt_interrupt
+from captum_robust.audit.run.progress import prompt_interrupt
 
 def press():
     time.sleep(1.0)
@@ -214,7 +214,7 @@ import torch
 torch.set_num_threads(1)
 from captum_robust.__main__ import main
 from captum_robust.audit import digits
-from captum_robust.audit.journal import Journal
+from captum_robust.audit.run.journal import Journal
 from pathlib import Path
 
 weights, out, kills, options = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]

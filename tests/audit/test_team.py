@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from captum_robust.audit.journal import Journal
-from captum_robust.audit.team import Team
-from captum_robust.audit.usage import AuditFailure, UsageError
-from captum_robust.audit.work import shares
+from captum_robust.audit.ask.usage import AuditFailure, UsageError
+from captum_robust.audit.run.journal import Journal
+from captum_robust.audit.run.processes import Team
+from captum_robust.audit.run.work import shares
 
 from .conftest import Report, numbers, run_audit
 

@@ -38,7 +38,7 @@ from captum_robust.robust import (
     TopKAttack,
     softplus_surrogate,
 )
-from captum_robust.robust._run import AttackRun, Settings
+from captum_robust.robust.template.run import AttackRun, Settings
 
 Problem = tuple[nn.Module, Tensor, Tensor]
 ATTACKS = ("topk", "l2-topk", "mass-centre", "region", "l2-deviation")

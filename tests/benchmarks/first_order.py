@@ -26,7 +26,7 @@ from captum.attr import Attribution, InputXGradient, IntegratedGradients, Salien
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_robust.certificates import (
+from captum_robust.estimates import (
     FirstOrderDeviation,
     attribution_jacobian,
     diagonal_share,

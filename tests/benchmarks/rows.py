@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from captum_robust import metrics
 from captum_robust.attr import GaussianSmoothing
-from captum_robust.certificates import first_order_deviation
+from captum_robust.estimates import first_order_deviation
 from captum_robust.noise import GaussianNoise
 
 Run = Callable[[], object]

@@ -8,7 +8,7 @@ import torch
 from captum.attr import Attribution
 
 from captum_robust.attr import Abs, GaussianSmoothing, Sparsify, UnitNorm
-from captum_robust.certificates._adaptive import Until
+from captum_robust.certificates.procedures.until import Until
 
 
 class Field(Attribution):

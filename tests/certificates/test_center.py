@@ -13,13 +13,13 @@ from torch import nn
 
 from captum_robust.attr import GaussianSmoothing, SparsifiedSmoothGrad, UniformSmoothing
 from captum_robust.certificates import PublishedFormulaWarning
-from captum_robust.certificates.center import (
+from captum_robust.certificates.procedures.center import (
     CenterTerms,
     center_abstains,
     center_radius,
     choose_center,
 )
-from captum_robust.certificates.center_smoothing import _directions, center_smoothing
+from captum_robust.certificates.procedures.center_smoothing import _directions, center_smoothing
 
 
 def gaussian_mass(slack: float, shift: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from captum_robust.certificates.chi_square import (
+from captum_robust.certificates.printed.chi_square import (
     QuadraticForm,
     norm_lower_asymptotic,
     published_cosine_interval,

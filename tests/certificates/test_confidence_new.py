@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from captum_robust.certificates import betting_lower, empirical_bernstein, hoeffding, kl_chernoff
-from captum_robust.certificates.confidence import kl_upper
+from captum_robust.certificates.confidence.means import kl_upper
 
 ALPHA, REPETITIONS = 0.1, 1600
 

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from captum_robust.certificates.covariance import (
-    bousquet_radius,
-    hcr_shift,
-    inverse_hcr_shift,
+from captum_robust.certificates.confidence.bousquet import bousquet_radius
+from captum_robust.certificates.confidence.pac_bayes import pac_bayes_radius
+from captum_robust.certificates.confidence.spread import (
     mean_lower,
     mean_upper,
     pair_limit,
     top_eigenvalue_upper,
     trace_upper,
 )
-from captum_robust.certificates.pac_bayes import pac_bayes_radius
+from captum_robust.certificates.shifts.covariance import hcr_shift, inverse_hcr_shift
 
 
 def divergence(p, q):

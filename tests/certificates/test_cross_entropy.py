@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from captum_robust.certificates import cross_entropy_hessian_spectrum, cross_entropy_hessian_top
+from captum_robust.estimates import cross_entropy_hessian_spectrum, cross_entropy_hessian_top
 
 CLASSES, FEATURES = 3, 7
 

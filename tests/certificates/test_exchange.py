@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from captum_robust.certificates.exchange import ExchangeCosts
+from captum_robust.certificates.functionals.exchange import ExchangeCosts
 
 
 def literal_cost(leaving, entering):

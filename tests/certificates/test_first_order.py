@@ -24,7 +24,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from captum_robust.attr import GaussianSmoothing, SumChannels, UniformSmoothing, UnitNorm
-from captum_robust.certificates import first_order_deviation
+from captum_robust.estimates import first_order_deviation
 from captum_robust.robust import softplus_surrogate
 
 FEATURES = 40

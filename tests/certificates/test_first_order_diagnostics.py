@@ -10,7 +10,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from torch import Tensor, nn
 
 from captum_robust.attr import GaussianSmoothing
-from captum_robust.certificates import (
+from captum_robust.estimates import (
     attribution_jacobian,
     criterion_bound,
     diagonal_share,

@@ -13,7 +13,7 @@ import torch
 from captum.attr import Attribution, InputXGradient, Saliency
 from torch import Tensor, nn
 
-from captum_robust.certificates import attribution_jacobian, first_order_deviation
+from captum_robust.estimates import attribution_jacobian, first_order_deviation
 
 
 class MatrixMap(Attribution):

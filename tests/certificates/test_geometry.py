@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 
 from captum_robust.certificates import cosine_from_sine
-from captum_robust.certificates.geometry import (
-    published_cosine,
-    published_ratio,
-    sine_from_cosine,
-)
+from captum_robust.certificates.functionals.angle import sine_from_cosine
+from captum_robust.certificates.printed.formulas import published_cosine, published_ratio
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from captum_robust.certificates.lecuyer import (
+from captum_robust.certificates.functionals.overlap import displacement_shifts
+from captum_robust.certificates.printed.lecuyer import (
     LecuyerGaussianNoise,
     gaussian_mechanism_delta,
     lecuyer_floor,
     lecuyer_separation,
 )
-from captum_robust.certificates.overlap import displacement_shifts
 from captum_robust.noise import GaussianNoise
 
 BUDGETS = np.geomspace(1e-5, 1.0, 200_001)

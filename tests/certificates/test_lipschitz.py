@@ -13,7 +13,7 @@ from torch import nn
 
 from captum_robust.attr import GaussianSmoothing
 from captum_robust.certificates import PublishedFormulaWarning
-from captum_robust.certificates.lipschitz import (
+from captum_robust.certificates.functionals.lipschitz import (
     smoothgrad_deviation,
     smoothgrad_lipschitz,
     smoothgrad_radius,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from captum_robust.certificates import displacement_shifts
-from captum_robust.certificates.overlap import published_displacement_shifts, top_indices
+from captum_robust.certificates.functionals.overlap import top_indices
+from captum_robust.certificates.printed.formulas import published_displacement_shifts
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 
 LAWS = [GaussianNoise(), UniformBallNoise(), UniformBoxNoise()]

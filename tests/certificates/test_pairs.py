@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from captum_robust.attr import SmoothedAttribution, UnitNorm
-from captum_robust.certificates import _pairs
-from captum_robust.certificates._pairs import PairMoments
-from captum_robust.certificates.covariance import sample_top_eigenvalue
+from captum_robust.certificates.confidence import pairs
+from captum_robust.certificates.confidence.pairs import PairMoments
+from captum_robust.certificates.confidence.spread import sample_top_eigenvalue
 
 
 def literal(samples, eig_pairs):
@@ -194,11 +194,11 @@ def field():
 @pytest.mark.parametrize("scale", [1.0, 1e-15, 1e15])
 def test_products_in_float32_hide_no_more_than_is_added(monkeypatch, scale):
     """The allowance covers the rounding, at any scale, and is small beside the trace."""
-    monkeypatch.setattr(_pairs, "_FEW", 0)
+    monkeypatch.setattr(pairs, "_FEW", 0)
     rng = np.random.default_rng(0)
     # A common direction of large numbers, so that rounding has something to hide.
     rows = (rng.standard_normal((40, 5000)) + 30.0).astype(np.float32) * np.float32(scale)
-    gram, unit = _pairs._gram(rows)
+    gram, unit = pairs._gram(rows)
     exact = rows.astype(np.float64) @ rows.astype(np.float64).T
     sizes = np.linalg.norm(rows.astype(np.float64), axis=1)
     assert np.all(np.abs(gram - exact) <= unit * np.outer(sizes, sizes))
@@ -208,7 +208,7 @@ def test_products_in_float32_hide_no_more_than_is_added(monkeypatch, scale):
 @pytest.mark.parametrize("few", [0, 1024])
 def test_the_fourth_moment_is_that_of_the_worst_matrix(monkeypatch, few):
     """Top eigenvalue of the average of vec(DD'/2) vec(DD'/2)', formed literally."""
-    monkeypatch.setattr(_pairs, "_FEW", few)
+    monkeypatch.setattr(pairs, "_FEW", few)
     torch.manual_seed(0)
     samples = torch.randn(1, 12, 9)
     with PairMoments(1, 12) as moments:

@@ -10,7 +10,7 @@ from torch import nn
 
 from captum_robust.attr import GaussianSmoothing, UniformSmoothing, UniGrad, UnitNorm
 from captum_robust.certificates import cosine_from_sine
-from captum_robust.certificates.radius import radius_at_norm, smallest_radius
+from captum_robust.certificates.procedures.smallest_radius import radius_at_norm, smallest_radius
 from captum_robust.noise import UniformBallNoise, UniformBoxNoise
 
 

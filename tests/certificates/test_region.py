@@ -11,8 +11,8 @@ import pytest
 from scipy import integrate
 from scipy.stats import norm
 
-from captum_robust.certificates._region import RegionEvidence
-from captum_robust.certificates.region import _inner, moment_shift, variance_shift
+from captum_robust.certificates.evidence.region import RegionEvidence
+from captum_robust.certificates.shifts.moments import _inner, moment_shift, variance_shift
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 
 SHIFTS = [1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 4.0, 6.0]

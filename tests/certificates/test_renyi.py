@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from captum_robust.certificates.renyi import renyi_displacement_shifts, renyi_threshold
+from captum_robust.certificates.printed.renyi import renyi_displacement_shifts, renyi_threshold
 
 
 def divergence(q: np.ndarray, p: np.ndarray, order: float) -> float:

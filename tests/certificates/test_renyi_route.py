@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captum_robust.attr import GaussianSmoothing, UniformSmoothing, UnitSum
 from captum_robust.certificates import renyi_displacement_shifts
-from captum_robust.certificates.confidence import kl_chernoff
+from captum_robust.certificates.confidence.means import kl_chernoff
 
 
 class Fixed(Attribution):

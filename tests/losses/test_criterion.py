@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_robust._modes import evaluation_mode
+from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses import Criterion
-from captum_robust.losses._criterion import bare, cross_entropy, logits
+from captum_robust.losses.criterion import bare, cross_entropy, logits
 
 
 class Toy(Criterion):

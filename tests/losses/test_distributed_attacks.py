@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captum_robust.losses.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.path import IGSumNorm
-from captum_robust.losses.similarity import IGR, AdvAAT
-from captum_robust.losses.teacher import ATEX
-from captum_robust.losses.triplet import ART
+from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
+from captum_robust.losses.attacked.path import IGSumNorm
+from captum_robust.losses.attacked.similarity import IGR, AdvAAT
+from captum_robust.losses.attacked.triplet import ART
+from captum_robust.losses.teaching.teacher import ATEX
 
 
 def make_net(norm: bool) -> nn.Sequential:

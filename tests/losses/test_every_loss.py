@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_robust import losses
-from captum_robust._modes import evaluation_mode
+from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses import Criterion, HessianNorm, LocalGradientAlignment
 from captum_robust.robust import softplus_surrogate
 

@@ -10,14 +10,14 @@ import torch
 from captum.attr import Saliency
 from torch import Tensor, nn
 
-from captum_robust.losses._adversarial import AdversarialCriterion
-from captum_robust.losses._criterion import Criterion
-from captum_robust.losses.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.path import IGNorm, IGSumNorm
-from captum_robust.losses.similarity import AAT, IGR, AdvAAT
-from captum_robust.losses.teacher import ATEX
-from captum_robust.losses.triplet import ART, IGA
-from captum_robust.robust.balls import BatchDraws
+from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
+from captum_robust.losses.attacked.path import IGNorm, IGSumNorm
+from captum_robust.losses.attacked.similarity import AAT, IGR, AdvAAT
+from captum_robust.losses.attacked.triplet import ART, IGA
+from captum_robust.losses.criterion import Criterion
+from captum_robust.losses.shared.adversarial import AdversarialCriterion
+from captum_robust.losses.teaching.teacher import ATEX
+from captum_robust.robust.balls.draws import BatchDraws
 
 BOX = {"lower_bound": 0.0, "upper_bound": 1.0}
 PATH = {"path_steps": 8, "approx_factor": 2}

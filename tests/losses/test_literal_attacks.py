@@ -14,10 +14,10 @@ from captum.attr import Saliency
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor, nn
 
-from captum_robust.losses.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.path import IGNorm, IGSumNorm, loss_path
-from captum_robust.losses.similarity import AAT, IGR, AdvAAT
-from captum_robust.losses.triplet import ART
+from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
+from captum_robust.losses.attacked.path import IGNorm, IGSumNorm, loss_path
+from captum_robust.losses.attacked.similarity import AAT, IGR, AdvAAT
+from captum_robust.losses.attacked.triplet import ART
 from captum_robust.robust import softplus_surrogate
 
 RADIUS, STEP, STEPS = 0.1, 0.04, 4

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from captum_robust.metrics import kendall_tau, ranks, spearman_rho
+from captum_robust.metrics import kendall_tau, spearman_rho
+from captum_robust.metrics.similarities import ranks
 
 INTS = st.lists(st.integers(-3, 3), min_size=9, max_size=9)
 

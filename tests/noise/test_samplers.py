@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy import stats
 
+from captum_robust._base.streams import SampleStreams
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
-from captum_robust.noise._streams import SampleStreams
 
 LAWS = [GaussianNoise(), UniformBallNoise(), UniformBoxNoise()]
 names = [law.name for law in LAWS]
@@ -203,7 +203,7 @@ def test_neighbouring_streams_are_uncorrelated():
 
 
 def test_no_two_samples_of_an_example_share_a_stream():
-    from captum_robust.noise._streams import _stream_seed
+    from captum_robust._base.streams import _stream_seed
 
     for key in SampleStreams(8, [0, 1, 10**12])._keys:
         seeds = [_stream_seed(key, sample) & 0xFFFF_FFFF for sample in range(200_000)]

@@ -7,7 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captum_robust.robust.balls import BALLS, Box, Draws, L2Ball, LinfBall
+from captum_robust.robust.balls.box import Box
+from captum_robust.robust.balls.draws import Draws
+from captum_robust.robust.balls.l2 import BALLS, L2Ball
+from captum_robust.robust.balls.linf import LinfBall
 
 EVERY = slice(None)
 

@@ -18,7 +18,8 @@ from captum_robust.robust import (
     TopKAttack,
     TopKObjective,
 )
-from captum_robust.robust.balls import BALLS, Draws
+from captum_robust.robust.balls.draws import Draws
+from captum_robust.robust.balls.l2 import BALLS
 
 SIGNED = {"abs": False}
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from captum_robust._base.examples import Examples
 from captum_robust.robust import L2TopKAttack, RandomAttack, TopKAttack
-from captum_robust.robust._examples import Examples
-from captum_robust.robust._region import Region
-from captum_robust.robust.balls import Draws
+from captum_robust.robust.balls.draws import Draws
+from captum_robust.robust.template.region import Region
 
 HALVES = [torch.bfloat16, torch.float16]
 EVERY = slice(None)

@@ -182,7 +182,8 @@ def test_levine_algorithm_1(net, batch):
 
 def _starts(images: Tensor, rho: float, restarts: int, seed: int) -> list[Tensor]:
     """The library's own first draws: both loops begin at the same points."""
-    from captum_robust.robust.balls import Draws, L2Ball
+    from captum_robust.robust.balls.draws import Draws
+    from captum_robust.robust.balls.l2 import L2Ball
 
     flat = images.flatten(1)
     ball = L2Ball(flat.new_full((1, 1), rho), torch.ones(1, 1, dtype=torch.bool))

@@ -9,7 +9,7 @@ import torch
 from captum.attr import InputXGradient, IntegratedGradients, LayerGradientXActivation, Saliency
 from torch import nn
 
-from captum_robust.attr.differentiable import differentiable
+from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.robust import (
     CosineObjective,
     L2Objective,

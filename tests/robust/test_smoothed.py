@@ -15,9 +15,9 @@ from captum_robust.attr import (
     UniformSmoothing,
     UniGrad,
 )
+from captum_robust.attr.explainer import climbable
 from captum_robust.robust import RandomAttack, TopKAttack
-from captum_robust.robust._explain import climbable
-from captum_robust.robust._soft_top import SoftSparsify
+from captum_robust.transforms.soft_marks import SoftSparsify
 
 NOISE = {"nt_samples": 6, "stdevs": 0.1}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captum_robust.robust import TopKAttack, softplus_surrogate
-from captum_robust.robust.softplus import has_curvature
+from captum_robust.robust.surrogate import has_curvature
 
 Z = torch.linspace(-9, 9, 41, dtype=torch.float64)
 RELU6 = F.softplus(Z, 2.0) - F.softplus(Z - 6, 2.0)

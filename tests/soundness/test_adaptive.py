@@ -11,10 +11,10 @@ import torch
 from scipy.stats import norm
 
 from captum_robust.certificates import MapRange, Shift
-from captum_robust.certificates._adaptive import Until
-from captum_robust.certificates._pairs import PairEvidence
-from captum_robust.certificates._terms import Terms
 from captum_robust.certificates.certificate import Certificate
+from captum_robust.certificates.claim import Terms
+from captum_robust.certificates.confidence.pairs import PairEvidence
+from captum_robust.certificates.procedures.until import Until
 from captum_robust.noise import GaussianNoise
 
 ALPHA, REPETITIONS = 0.1, 400

@@ -13,7 +13,6 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from captum_robust.attr.transforms import Transform
 from captum_robust.certificates import (
     MapRange,
     PublishedFormulaWarning,
@@ -23,8 +22,9 @@ from captum_robust.certificates import (
     hoeffding,
     norm_radius,
 )
-from captum_robust.certificates.confidence import hoeffding_half_width
+from captum_robust.certificates.confidence.means import hoeffding_half_width
 from captum_robust.noise import GaussianNoise
+from captum_robust.transforms.transform import Transform
 
 ALPHA, REPETITIONS = 0.1, 400
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from torch import nn
 
 from captum_robust.attr import Abs, Sparsify, UnitNorm
-from captum_robust.certificates.exchange import ExchangeCosts
+from captum_robust.certificates.functionals.exchange import ExchangeCosts
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 
 ALPHA, REPETITIONS = 0.1, 400

@@ -11,8 +11,8 @@ from scipy.stats import binom, norm
 
 from captum_robust.attr import Abs, Sparsify, UnitNorm
 from captum_robust.certificates import holm_decisions
-from captum_robust.certificates._elementwise import ElementwiseEvidence
-from captum_robust.certificates.pixels import _holm
+from captum_robust.certificates.evidence.elementwise import ElementwiseEvidence
+from captum_robust.certificates.functionals.pixels import _holm
 from captum_robust.noise import GaussianNoise
 
 ALPHA, REPETITIONS = 0.1, 400
@@ -133,8 +133,8 @@ class Lines:
 
 @pytest.fixture
 def bits():
-    from captum_robust.attr.transforms import Transform
     from captum_robust.certificates import MapRange
+    from captum_robust.transforms.transform import Transform
 
     class Bits(Transform):
         def __call__(self, maps):

@@ -13,8 +13,8 @@ from torch import nn
 
 from captum_robust.attr import Abs, Sparsify
 from captum_robust.certificates import betting_lower
-from captum_robust.certificates._region import RegionEvidence
-from captum_robust.certificates.region import moment_shift, variance_shift
+from captum_robust.certificates.evidence.region import RegionEvidence
+from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 
 ALPHA, REPETITIONS = 0.1, 400

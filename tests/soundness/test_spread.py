@@ -12,16 +12,17 @@ from scipy.stats import norm
 from torch import nn
 
 from captum_robust.attr import Abs, UnitNorm
-from captum_robust.certificates import cosine_from_sine, covariance
-from captum_robust.certificates._norm import _SHARES, norm_evidence
-from captum_robust.certificates.covariance import (
-    bousquet_radius,
-    hcr_shift,
+from captum_robust.certificates import cosine_from_sine
+from captum_robust.certificates.confidence import spread
+from captum_robust.certificates.confidence.bousquet import bousquet_radius
+from captum_robust.certificates.confidence.pac_bayes import pac_bayes_radius
+from captum_robust.certificates.confidence.spread import (
     mean_lower,
     top_eigenvalue_upper,
     trace_upper,
 )
-from captum_robust.certificates.pac_bayes import pac_bayes_radius
+from captum_robust.certificates.evidence.norm import _SHARES, norm_evidence
+from captum_robust.certificates.shifts.covariance import hcr_shift
 from captum_robust.noise import GaussianNoise
 
 ALPHA, REPETITIONS = 0.1, 400
@@ -47,7 +48,7 @@ def masses(edges):
 
 
 def moments(fields, here, there):
-    """h, h~ and the top eigenvalue of the covariance of fields ``(cells, m)``."""
+    """h, h~ and the top eigenvalue of the spread of fields ``(cells, m)``."""
     before, after = here @ fields, there @ fields
     centred = fields - before
     return before, after, np.linalg.eigvalsh((centred * here[:, None]).T @ centred)[-1]
@@ -140,8 +141,8 @@ def covariance_of(features, heaviness, nonnegative):
     """Trace and top eigenvalue, from two million draws of the same law."""
     rng = np.random.default_rng(99)
     maps = heavy(rng, 200, 2000, features, heaviness, nonnegative).reshape(-1, features)
-    covariance = np.cov(maps.T, bias=True).reshape(features, features)
-    return np.trace(covariance), np.linalg.eigvalsh(covariance)[-1], maps.mean(0)
+    spread = np.cov(maps.T, bias=True).reshape(features, features)
+    return np.trace(spread), np.linalg.eigvalsh(spread)[-1], maps.mean(0)
 
 
 CASES = [
@@ -238,7 +239,7 @@ def test_the_bet_covers_a_rare_large_direction(monkeypatch, chance):
     if chance == 0.005:  # no pair shows it in more than half of the runs: alpha is what saves them
         assert not covers(bounds(alpha=0.9) < chance)
     if chance == 0.2:  # the square's average is needed
-        monkeypatch.setattr(covariance, "_STAKES", ((0.8, 1.0),))
+        monkeypatch.setattr(spread, "_STAKES", ((0.8, 1.0),))
         assert not covers(bounds(share_of_square=0.0) < chance)
 
 

@@ -11,7 +11,7 @@ from scipy import integrate
 from scipy.stats import norm
 
 from captum_robust.certificates import cosine_from_sine, displacement_shifts
-from captum_robust.certificates.geometry import published_cosine
+from captum_robust.certificates.printed.formulas import published_cosine
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 
 SHARES = [0.05, 0.1, 0.2, 0.3]  # paper E1
@@ -69,7 +69,7 @@ def test_crescents_attain_the_overlap_of_bodies(body, name, share):
 
 
 def test_the_printed_index_of_levine_et_al_is_one_too_strict():
-    from captum_robust.certificates.overlap import published_displacement_shifts
+    from captum_robust.certificates.printed.formulas import published_displacement_shifts
 
     h = np.array([0.95, 0.9, 0.1, 0.05])
     law = GaussianNoise()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from captum_robust.attr import SparsifiedSmoothGrad
 from captum_robust.certificates import Certificate
 from captum_robust.visualization import visualize_certified_features
-from captum_robust.visualization._canvas import CERTIFIED, FAINT, OPEN
+from captum_robust.visualization.canvas import CERTIFIED, FAINT, OPEN
 
 EPSILON = 0.02
 

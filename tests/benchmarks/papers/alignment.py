@@ -9,12 +9,8 @@ import torch
 from captum.attr import Attribution, InputXGradient, Saliency
 from torch import Tensor
 
-from captum_robust.certificates import criterion_bound
-from captum_robust.metrics import (
-    adversarial_insertion,
-    insertion,
-    random_perturbation_similarity,
-)
+from captum_robust.estimates import criterion_bound
+from captum_robust.metrics import adversarial_insertion, insertion, random_perturbation_similarity
 from captum_robust.robust import ManipulateAttack, frame_target
 from tests.benchmarks import losses
 from tests.benchmarks.nets import Case

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from captum.attr import Attribution, InputXGradient, IntegratedGradients, Saliency
 
-from captum_robust.certificates import FirstOrderDeviation, first_order_deviation
+from captum_robust.estimates import FirstOrderDeviation, first_order_deviation
 from captum_robust.metrics import cosine_similarity, lp_distance
 from captum_robust.robust import IFIA, AttributionAttack, L2DeviationAttack, softplus_surrogate
 from tests.benchmarks.nets import Case

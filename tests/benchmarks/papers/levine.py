@@ -16,9 +16,7 @@ from captum_robust.attr import (
     SparsifiedSmoothGrad,
 )
 from captum_robust.certificates import Certificate, hoeffding, lecuyer_floor
-from captum_robust.metrics import (
-    CertifiedCurves,
-)
+from captum_robust.metrics import CertifiedCurves
 from captum_robust.noise import GaussianNoise
 from tests.benchmarks.nets import Case
 from tests.benchmarks.papers import levine_attacks

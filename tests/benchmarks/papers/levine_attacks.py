@@ -15,13 +15,7 @@ from captum_robust.attr import (
     SmoothedAttribution,
 )
 from captum_robust.metrics import attack_robustness, certified_overlap, topk_intersection
-from captum_robust.robust import (
-    AttributionAttack,
-    L2TopKAttack,
-    RandomAttack,
-    StepRule,
-    TopKAttack,
-)
+from captum_robust.robust import AttributionAttack, L2TopKAttack, RandomAttack, StepRule, TopKAttack
 from tests.benchmarks.nets import Case
 from tests.benchmarks.papers.experiment import Experiment, Row, Size, number, spread, verdict
 from tests.benchmarks.papers.recipes import BOX, MNIST_STD

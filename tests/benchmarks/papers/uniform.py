@@ -9,11 +9,7 @@ from typing import Any
 from captum.attr import Attribution, IntegratedGradients, Saliency
 
 from captum_robust.attr import UniformSmoothing, UnitNorm
-from captum_robust.certificates import (
-    cosine_from_sine,
-    radius_at_norm,
-    smallest_radius,
-)
+from captum_robust.certificates import cosine_from_sine, radius_at_norm, smallest_radius
 from captum_robust.noise import UniformBallNoise
 from tests.benchmarks.nets import Case
 from tests.benchmarks.papers import printed, uniform_checks

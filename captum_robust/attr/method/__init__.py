@@ -1,0 +1,1 @@
+"""The attribution method behind a smoothed one: its net, its guards, its graph."""

@@ -1,0 +1,1 @@
+"""How a smoothed attribution samples."""

@@ -1,0 +1,199 @@
+"""Everything one call samples: which noise on which inputs, in passes of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import pairwise, product
+from numbers import Real
+from typing import Any, Final
+
+import torch
+from torch import Size, Tensor
+
+from captum_robust._base.captum_privates import (
+    _expand_and_update_additional_forward_args,
+    _expand_and_update_baselines,
+    _expand_and_update_feature_mask,
+    _expand_and_update_target,
+)
+from captum_robust._base.checks import check_count
+from captum_robust._base.streams import SampleStreams
+from captum_robust._base.vectors import feature_shapes, unflatten
+from captum_robust.noise.law import NoiseLaw
+from captum_robust.noise.levels import NoiseLevel
+
+Clamp = tuple[float | Tensor, float | Tensor]
+
+# A pass holds at most so many rows and so many input elements, unless the batch itself is larger.
+_ROWS: Final = 128
+_ELEMENTS: Final = 2**21
+_BASELINES: Final = 1  # the purpose of the streams that draw baselines
+
+
+@dataclass
+class SamplingPlan:
+    """The noisy inputs of one call and the arguments that go with them.
+
+    Rows of a pass are example-major, as in Captum: all samples of the first example, then all of
+    the second.
+
+    Attributes:
+        inputs: tensors ``(N, *)``.
+        is_tuple: whether the user gave a tuple.
+        law, level: the noise.
+        samples: number of samples an example.
+        stops: numbers of samples at which a pass must end.
+        batch: samples an example and pass; chosen so that any batch fits where ``None``.
+        seed, example_ids: streams of the noise; torch's global generator where ``seed`` is None.
+        clamp: bounds put on the noisy inputs.
+        arguments: keyword arguments of the base method's ``attribute``.
+        draw_baseline: whether each row takes a random row of the baselines.
+        own_baselines: whether the base method puts all baselines to every row by itself.
+    """
+
+    inputs: tuple[Tensor, ...]
+    is_tuple: bool
+    law: NoiseLaw
+    level: NoiseLevel
+    samples: int
+    stops: tuple[int, ...] = ()
+    batch: int | None = None
+    seed: int | None = None
+    example_ids: Sequence[int] | None = None
+    clamp: Clamp | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    draw_baseline: bool = False
+    own_baselines: bool = False
+
+    def __post_init__(self) -> None:
+        self.samples = check_count("nt_samples", self.samples)
+        examples = self.inputs[0].shape[0]
+        if self.batch is None:
+            room = min(_ROWS, _ELEMENTS // max(self.level.dimension, 1)) // examples
+            self.batch = max(1, room)
+        self.batch = min(check_count("nt_samples_batch_size", self.batch), self.samples)
+        ids = range(examples) if self.example_ids is None else self.example_ids
+        ids = ids.tolist() if isinstance(ids, Tensor) else ids
+        if len(ids) != examples:
+            raise ValueError(
+                f"`example_ids` must have one entry for each of the {examples} examples, "
+                f"got {len(ids)}."
+            )
+        self._streams = self._baseline_streams = None
+        if self.seed is not None:
+            self._streams = SampleStreams(self.seed, ids)
+            self._baseline_streams = SampleStreams(self.seed, ids, _BASELINES)
+        self._expanded: dict[int, dict[str, Any]] = {}
+        _check_clamp(self.clamp, self.inputs)
+
+    def passes(self) -> list[range]:
+        """The sample numbers of each pass."""
+        step = self.batch or 1
+        ends = sorted({*self.stops, self.samples})
+        return [
+            range(start, min(start + step, end))
+            for begin, end in pairwise([0, *ends])
+            for start in range(begin, end, step)
+        ]
+
+    def noisy_inputs(self, samples: range) -> tuple[Tensor, ...]:
+        """The inputs with noise, ``(N * b, *)``, rounded once to the inputs' dtype and clamped."""
+        first = self.inputs[0]
+        rows = first.shape[0] * len(samples)
+        noise = self.law.sample(
+            rows,
+            self.level.dimension,
+            device=first.device,
+            dtype=_noise_dtype(self.inputs),
+            streams=self._streams,
+            samples=samples,
+        )
+        parts = unflatten(noise, feature_shapes(self.inputs))
+        return tuple(
+            self._add(tensor, scale, part.unflatten(0, (-1, len(samples))))
+            for tensor, scale, part in zip(self.inputs, self.level.scales, parts, strict=True)
+        )
+
+    def _add(self, tensor: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
+        """One input ``(N, *)`` with noise ``(N, b, *)``, as rows ``(N * b, *)``."""
+        if scale.dim() == tensor.dim():
+            scale = scale.unsqueeze(1)
+        noisy = (tensor.unsqueeze(1) + noise.mul_(scale)).flatten(0, 1).to(tensor.dtype)
+        return noisy if self.clamp is None else noisy.clamp(*_as_bounds(self.clamp, noisy))
+
+    def expanded_arguments(self, count: int) -> dict[str, Any]:
+        """The keyword arguments for ``count`` samples an example."""
+        if count not in self._expanded:
+            arguments = self.arguments.copy()
+            _expand_and_update_additional_forward_args(count, arguments)
+            _expand_and_update_target(count, arguments)
+            _expand_and_update_feature_mask(count, arguments)
+            if not (self.draw_baseline or self.own_baselines):
+                _expand_and_update_baselines(self.inputs, count, arguments)
+            self._expanded[count] = arguments
+        return self._expanded[count]
+
+    def arguments_of(self, samples: range) -> dict[str, Any]:
+        """The keyword arguments of one pass, with baselines drawn where that is wanted."""
+        arguments = self.expanded_arguments(len(samples))
+        drawn_here = self.draw_baseline and not self.own_baselines
+        if drawn_here and arguments.get("baselines") is not None:
+            return arguments | {"baselines": self._drawn_baselines(samples)}
+        return arguments
+
+    def _drawn_baselines(self, samples: range) -> Any:
+        """A random row of each baseline tensor for each row of the pass."""
+        given = self.arguments["baselines"]
+        baselines = given if isinstance(given, tuple) else (given,)
+        rows = self.inputs[0].shape[0] * len(samples)
+        chance = torch.empty(rows, len(baselines), dtype=torch.float64)
+        if self._baseline_streams is None:
+            chance.uniform_()
+        else:
+            self._baseline_streams.fill(
+                chance, samples, lambda out, generator: out.uniform_(generator=generator)
+            )
+        drawn = tuple(
+            baseline[(column * baseline.shape[0]).long().to(baseline.device)]
+            if isinstance(baseline, Tensor)
+            else baseline
+            for baseline, column in zip(baselines, chance.unbind(1), strict=True)
+        )
+        return drawn if isinstance(given, tuple) else drawn[0]
+
+
+def _noise_dtype(inputs: tuple[Tensor, ...]) -> torch.dtype:
+    """The widest of the inputs' dtypes, and no narrower than float32."""
+    return reduce(torch.promote_types, (tensor.dtype for tensor in inputs), torch.float32)
+
+
+def _as_bounds(clamp: Clamp, noisy: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = (torch.as_tensor(bound, dtype=noisy.dtype, device=noisy.device) for bound in clamp)
+    return low, high
+
+
+def _check_clamp(clamp: Clamp | None, inputs: tuple[Tensor, ...]) -> None:
+    if clamp is None:
+        return
+    pair = isinstance(clamp, tuple) and len(clamp) == 2
+    if not pair or not all(isinstance(bound, Real | Tensor) for bound in clamp):
+        raise TypeError(
+            f"`clamp` must be a pair (low, high) of numbers or tensors, got {clamp!r}; "
+            "an infinite number leaves a side open."
+        )
+    low, high = (torch.as_tensor(bound) for bound in clamp)
+    if not (low < high).all():
+        raise ValueError(f"`clamp` must be a pair with low < high, got {clamp!r}.")
+    for bound, tensor in product((low, high), inputs):
+        example = Size((1, *tensor.shape[1:]))
+        try:
+            fits = torch.broadcast_shapes(bound.shape, example) == example
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"`clamp` must broadcast to an example of shape {tuple(example)}, "
+                f"got shape {tuple(bound.shape)}."
+            )

@@ -1,0 +1,1 @@
+"""What is asked for: options, plan, methods, errors and exit codes."""

@@ -1,0 +1,1 @@
+"""Runs all examples: journal, processes, progress."""

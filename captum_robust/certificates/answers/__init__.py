@@ -1,0 +1,1 @@
+"""The answers of a certificate: numbers, sentences and files."""

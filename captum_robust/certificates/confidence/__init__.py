@@ -1,0 +1,1 @@
+"""From samples to bounds that hold with a stated probability."""

@@ -1,0 +1,173 @@
+"""The spread between disjoint pairs of samples, collected while sampling."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import blas
+from torch import Tensor
+
+from captum_robust.certificates.confidence.spread import sample_top_eigenvalue
+
+Array = NDArray[np.float64]
+
+_WIDTH: Final = 1024  # features whose products are added before they join the sum in float64
+_FEW: Final = 1024  # pairs up to which those products are float64 too
+_UP: Final = 1.0 + 1e-6  # differences are float32
+
+
+@dataclass(frozen=True, eq=False)
+class PairEvidence:
+    r"""Averages over disjoint pairs (G, G') of samples, one entry an example.
+
+    Attributes:
+        pairs: number P of pairs seen so far.
+        eig_pairs: number of them in the top eigenvalue.
+        traces: averages of :math:`\|G-G'\|^2/2`, ``(N,)``.
+        inners: averages of :math:`G\cdot G'`, ``(N,)``.
+        eigenvalues: top eigenvalue of the average of :math:`(G-G')(G-G')^T/2`, ``(N,)``.
+        fourths: top eigenvalue of the pairs' matrix of squared inner products, see
+            :func:`~captum_robust.certificates.top_eigenvalue_upper`, ``(N,)``; None where
+            there are no more features than pairs in the eigenvalue.
+    """
+
+    pairs: int
+    eig_pairs: int
+    traces: Array
+    inners: Array
+    eigenvalues: Array
+    fourths: Array | None = None
+
+
+class PairMoments:
+    """Collects what :class:`PairEvidence` needs, as a context that leaves no file behind.
+
+    The spectrum comes from the smaller of two matrices: features by features, summed while
+    sampling, or pairs by pairs, for which the differences are kept; those stay within
+    ``memory_limit`` and beyond it in a temporary memory-mapped file.
+
+    Args:
+        examples: N.
+        samples: most samples an example, fixed beforehand.
+        eig_pairs: cap on the pairs in the eigenvalue; all where ``None``.
+        memory_limit: bytes of differences kept in memory.
+    """
+
+    def __init__(
+        self, examples: int, samples: int, eig_pairs: int | None = None, memory_limit: int = 2**30
+    ) -> None:
+        pairs = samples // 2
+        self.eig_pairs = pairs if eig_pairs is None else min(eig_pairs, pairs)
+        self._examples = examples
+        self._limit = memory_limit
+        self._traces = np.zeros(examples)
+        self._inners = np.zeros(examples)
+        self._seen = 0
+        self._odd: Tensor | None = None
+        self._store: NDArray[np.float32] | None = None
+        self._sums: Array | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PairMoments:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._store = None
+        self._stack.close()
+
+    def add(self, rows: Tensor) -> None:
+        """Adds samples ``(N, b, m)``; neighbours in the order drawn make a pair."""
+        rows = rows if self._odd is None else torch.cat([self._odd, rows], dim=1)
+        self._odd = rows[:, -1:] if rows.shape[1] % 2 else None
+        pairs = rows.shape[1] // 2
+        if not pairs:
+            return
+        first, second = rows[:, 0 : 2 * pairs : 2], rows[:, 1 : 2 * pairs : 2]
+        gaps = (first - second).cpu().numpy()
+        self._traces += np.square(gaps, dtype=np.float64).sum((1, 2)) / 2.0
+        wide = torch.float32 if rows.device.type == "mps" else torch.float64
+        self._inners += (first * second).sum((1, 2), dtype=wide).cpu().numpy()
+        self._keep(gaps[:, : max(self.eig_pairs - self._seen, 0)])
+        self._seen += pairs
+
+    def _keep(self, gaps: NDArray[np.float32]) -> None:
+        """Adds differences ``(N, p, m)`` to what the spectrum is taken from."""
+        features = gaps.shape[2]
+        if features <= self.eig_pairs:
+            if self._sums is None:
+                self._sums = np.zeros((self._examples, features, features))
+            wide = gaps.astype(np.float64)
+            self._sums += wide.transpose(0, 2, 1) @ wide
+            return
+        if self._store is None:
+            self._store = self._new_store((self._examples, self.eig_pairs, features))
+        self._store[:, self._seen : self._seen + gaps.shape[1]] = gaps
+
+    def _new_store(self, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+        """Room for all differences: in memory, or in a file that vanishes when closed."""
+        if 4 * np.prod(shape, dtype=float) <= self._limit:
+            return np.empty(shape, dtype=np.float32)
+        file = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+
+    def evidence(self) -> PairEvidence:
+        """The averages over the pairs added so far, which an early look has fewer of."""
+        if not self._seen:
+            raise RuntimeError("no samples were added.")
+        kept = min(self._seen, self.eig_pairs)
+        tops = np.array([self._tops(example, kept) for example in range(self._examples)])
+        return PairEvidence(
+            pairs=self._seen,
+            eig_pairs=kept,
+            traces=self._traces / self._seen,
+            inners=self._inners / self._seen,
+            eigenvalues=tops[:, 0],
+            fourths=None if self._sums is not None else tops[:, 1],
+        )
+
+    def _tops(self, example: int, kept: int) -> tuple[float, float]:
+        """Second and fourth moment, rounded up by what float32 differences can hide."""
+        if self._sums is not None:
+            return sample_top_eigenvalue(self._sums[example], kept) * _UP, math.nan
+        if self._store is None:
+            raise RuntimeError("no samples were added.")
+        gram, unit = _gram(self._store[example, :kept])
+        # An entry is off by at most unit * |x| |y|, so a matrix of them by their sum of squares.
+        sizes = np.diag(gram).copy()
+        top = sample_top_eigenvalue(gram, kept) + unit * sizes.sum() / (2.0 * kept)
+        np.square(gram, out=gram)
+        hidden = 3.0 * unit * np.square(sizes).sum() / (4.0 * kept)
+        return top * _UP, sample_top_eigenvalue(gram, kept) / 2.0 * _UP + hidden
+
+
+def _gram(rows: NDArray[np.float32]) -> tuple[Array, float]:
+    r"""Inner products of rows, and by what share of :math:`|x||y|` rounding can change them.
+
+    Of many rows, products of w features are summed in float32, which takes half the time, and only
+    these sums in float64. In any order of summation an entry is off by at most
+    :math:`\gamma_w |x|\cdot|y|, \gamma_w = wu/(1-wu)` (Higham, 2002, section 3.1).
+    """
+    few = len(rows) <= _FEW
+    product, unit = (blas.dsyrk, 2.0**-53) if few else (blas.ssyrk, 2.0**-24)
+    # Scaled by a power of two, so that no square is lost.
+    _, exponent = math.frexp(max(float(rows.max()), -float(rows.min())))
+    gram = np.zeros((len(rows), len(rows)), order="F")
+    for start in range(0, rows.shape[1], _WIDTH):
+        block = np.ldexp(rows[:, start : start + _WIDTH], -exponent)
+        gram += product(1.0, block.T, trans=1)  # the upper triangle
+    gram *= 4.0**exponent
+    gram += np.triu(gram, 1).T
+    return gram, _WIDTH * unit * (1.0 + 1e-3)

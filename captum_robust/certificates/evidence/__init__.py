@@ -1,0 +1,1 @@
+"""What the samples of one certificate prove, for each kind of question."""

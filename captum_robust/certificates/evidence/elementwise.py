@@ -1,0 +1,170 @@
+"""Questions about single features of maps of known range: confidence and shift together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_robust.certificates.claim import Terms
+from captum_robust.certificates.confidence.means import (
+    clopper_pearson,
+    empirical_bernstein,
+    hoeffding,
+    hoeffding_half_width,
+    kl_chernoff,
+)
+from captum_robust.certificates.evidence.norm import NORM_SLACK
+from captum_robust.certificates.functionals import pixels, ranks
+from captum_robust.certificates.functionals.overlap import displacement_shifts
+from captum_robust.certificates.printed.formulas import published_displacement_shifts
+from captum_robust.certificates.printed.lecuyer import LecuyerGaussianNoise
+from captum_robust.noise import GaussianNoise, NoiseLaw
+
+if TYPE_CHECKING:
+    from captum_robust.certificates.data import CertificateData
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ElementwiseEvidence:
+    r"""What the samples of one example say of every feature, scaled to [0, 1].
+
+    Attributes:
+        means: averages ``(m,)``.
+        lower, upper: simultaneous bounds on their expectations, ``(m,)``.
+        margin: by how much the gap between two means can shrink when both are drawn anew at the
+            perturbed input; 0 where nothing is.
+        known_top: whether the top features at x are those of ``means`` or of the expectations.
+        law: the noise law.
+        dimension: number of input features.
+        zero: where 0 lies on that scale.
+        total: bound on the sum of a map's elements, scaled; infinity where there is none.
+    """
+
+    means: Array
+    lower: Array
+    upper: Array
+    margin: float
+    known_top: bool
+    law: NoiseLaw
+    dimension: int
+    zero: float
+    total: float
+
+    def displacements(self, count: int, terms: Terms) -> Array:
+        """Shifts from which on 1, 2, ... of the top ``count`` may leave, non-decreasing."""
+        arguments = (self.means, self.lower, self.upper, count, self.law, self.dimension)
+        if terms.published:
+            return published_displacement_shifts(*arguments)
+        return displacement_shifts(*arguments, known_top=self.known_top, margin=self.margin)
+
+    def after(self, shift: float) -> tuple[Array, Array]:
+        """Bounds on the features of the map at the perturbed input."""
+        lower = self.law.lower(self.lower, shift, self.dimension) - self.margin / 2.0
+        upper = self.law.upper(self.upper, shift, self.dimension) + self.margin / 2.0
+        return lower, upper
+
+    def ranks(self, shift: float) -> ranks.Ranks:
+        """Worst ranks ``(m,)`` after a shift, the smaller of both bounds."""
+        lower, upper = self.after(shift)
+        counted = ranks.certified_ranks(lower, upper)
+        return np.minimum(counted, ranks.conserved_ranks(lower - self.zero, self.total))
+
+    def order_shift(self, first: int, second: int) -> float:
+        """The shift up to which one feature stays above another."""
+        pair = self.lower[first], self.upper[second]
+        return float(self.law.separation(*pair, self.dimension, self.margin))
+
+    def decisions(self, shift: float) -> pixels.Decisions:
+        """Important, unimportant or abstain, ``(m,)``, after a shift."""
+        return pixels.pixel_decisions(*self.after(shift))
+
+    def decision_shifts(self) -> Array:
+        """The shift up to which each feature's decision holds, ``(m,)``; negative for none.
+
+        A mean p stays above 1/2 as long as it stays above 1 - p: by symmetry of every law the two
+        meet at 1/2.
+        """
+        stays_in = self.law.separation(self.lower, 1.0 - self.lower, self.dimension, self.margin)
+        stays_out = self.law.separation(1.0 - self.upper, self.upper, self.dimension, self.margin)
+        return np.maximum(stays_in, stays_out)
+
+
+def elementwise_evidence(
+    certificate: CertificateData, question: str, alpha: float
+) -> Iterator[ElementwiseEvidence]:
+    """The evidence of each example, one at a time: memory of one example.
+
+    Raises:
+        ValueError: if the maps have no known range.
+    """
+    known = certificate.range
+    if not known.bounded:
+        raise ValueError(
+            f"`{question}` needs maps with a known range, which {certificate.terms.method} does "
+            "not give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or "
+            "UnitNorm(), or give a proven norm_bound."
+        )
+    law = certificate.shift.law
+    if certificate.terms.route == "lecuyer":
+        if law != GaussianNoise():
+            raise ValueError(f'`route` "lecuyer" needs Gaussian noise, got {law.name} noise.')
+        law = LecuyerGaussianNoise()
+    redrawn = certificate.claim == "redrawn"
+    alpha = alpha / 2 if redrawn else alpha
+    slack = 0.0 if known.binary else NORM_SLACK * (known.high - known.low)  # what rounding can add
+    low, width = known.low - slack, known.high - known.low + 2 * slack
+    fresh = 0.0
+    if redrawn:
+        sizes = (certificate.nt_samples, alpha, certificate.features)
+        fresh = hoeffding_half_width(*sizes)
+    for example, mean in enumerate(certificate.mean.numpy()):
+        means = np.clip((mean - low) / width, 0.0, 1.0)
+        variances = None
+        if certificate.variance is not None:
+            variances = certificate.variance[example].numpy() / width**2
+        lower, upper = _bounds(certificate, means, variances, alpha)
+        yield ElementwiseEvidence(
+            means=means,
+            lower=lower,
+            upper=upper,
+            margin=2.0 * fresh,
+            known_top=certificate.claim != "population",
+            law=law,
+            dimension=certificate.shift.dimension,
+            zero=-low / width,
+            total=known.total / width,
+        )
+
+
+def _bounds(
+    certificate: CertificateData, means: Array, variances: Array | None, alpha: float
+) -> tuple[Array, Array]:
+    """Simultaneous bounds on the expectations, by the confidence asked for."""
+    wanted, binary = certificate.terms.confidence, certificate.range.binary
+    if wanted == "auto":
+        wanted = "clopper-pearson" if binary else "kl"
+        wanted = "hoeffding" if certificate.terms.published else wanted
+    if wanted == "exact":
+        return means, means
+    sizes = (certificate.nt_samples, alpha, certificate.features)
+    if wanted == "empirical-bernstein":
+        if variances is None:
+            raise ValueError(
+                'the certificate holds no variances; certify with confidence="empirical-bernstein".'
+            )
+        return empirical_bernstein(means, variances, *sizes)
+    if wanted == "clopper-pearson":
+        if not binary:
+            raise ValueError(
+                '`confidence` "clopper-pearson" needs 0/1 maps, such as Sparsify(keep) gives; '
+                'use "kl".'
+            )
+        return clopper_pearson(means, *sizes)
+    bound = kl_chernoff if wanted == "kl" else hoeffding
+    return bound(means, *sizes)

@@ -1,0 +1,87 @@
+"""Region mass of one example: confidence and shift of one scalar together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captum_robust.certificates.confidence.betting import betting_lower
+from captum_robust.certificates.confidence.spread import mean_upper
+from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
+from captum_robust.noise import NoiseLaw
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RegionEvidence:
+    """What the samples of one example say of a share in [0, 1].
+
+    Attributes:
+        lower, upper: bounds on its expectation.
+        variance: bound on its variance.
+        fresh: error of a fresh average at the perturbed input; 0 where none is drawn.
+        law: the noise law.
+        dimension: number of input features.
+    """
+
+    lower: float
+    upper: float
+    variance: float
+    fresh: float
+    law: NoiseLaw
+    dimension: int
+
+    @classmethod
+    def of(
+        cls, shares: Array, alpha: float, law: NoiseLaw, dimension: int, redrawn: bool
+    ) -> RegionEvidence:
+        """The evidence: 0.7 alpha to the lower bound, 0.1 to the upper, 0.2 to the variance."""
+        alpha = alpha / 2 if redrawn else alpha
+        pairs = len(shares) // 2
+        gaps = shares[0 : 2 * pairs : 2] - shares[1 : 2 * pairs : 2]
+        variance = 0.25
+        if pairs:
+            average = float(np.square(gaps).mean()) / 2.0
+            variance = min(variance, mean_upper(average, 0.5, pairs, 0.2 * alpha))
+        fresh = math.sqrt(math.log(1.0 / alpha) / (2.0 * len(shares))) if redrawn else 0.0
+        return cls(
+            lower=betting_lower(shares, 0.7 * alpha),
+            upper=1.0 - betting_lower(1.0 - shares, 0.1 * alpha),
+            variance=variance,
+            fresh=fresh,
+            law=law,
+            dimension=dimension,
+        )
+
+    @classmethod
+    def exact(cls, shares: Array, law: NoiseLaw, dimension: int) -> RegionEvidence:
+        """The evidence if the averages of the samples were the expectations."""
+        mean = float(shares.mean())
+        return cls(mean, mean, float(shares.var()), 0.0, law, dimension)
+
+    def share(self, shift: float) -> float:
+        """The certified share after a shift, rounded down: the best of all forms."""
+        bounds = [float(self.law.lower(self.lower, shift, self.dimension))]
+        if self.law.norm_shift_by_covariance:
+            bounds.append(variance_shift(self.lower, self.variance, shift))
+            bounds.append(moment_shift(self.lower, self.upper, self.variance, shift))
+        return min(max(max(bounds) - self.fresh - 1e-12, 0.0), 1.0)
+
+    def shift_of_share(self, share: float) -> float:
+        """The shift up to which a share is certified, by bisection from the safe side."""
+        if self.share(0.0) < share:
+            return -math.inf
+        if share == 0.0:
+            return math.inf
+        safe, unsafe = 0.0, 40.0
+        for _ in range(40):
+            middle = (safe + unsafe) / 2.0
+            if self.share(middle) >= share:
+                safe = middle
+            else:
+                unsafe = middle
+        return safe

@@ -1,0 +1,1 @@
+"""Formulas as papers print them, to reproduce a page."""

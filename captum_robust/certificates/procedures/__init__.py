@@ -1,0 +1,1 @@
+"""Procedures that sample more than once, or in their own way."""

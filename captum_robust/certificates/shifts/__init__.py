@@ -1,0 +1,1 @@
+"""What moving the noise can do to a mean, from more than its value."""

@@ -1,0 +1,1 @@
+"""Losses at inputs that an attack found."""

@@ -1,0 +1,1 @@
+"""Losses on the gradient of the model at the input."""

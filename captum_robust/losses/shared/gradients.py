@@ -1,0 +1,79 @@
+"""Gradient maps of a training pass, whose graph a loss can be differentiated through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from captum_robust._base.attention import plain_attention
+from captum_robust._base.vectors import flatten
+from captum_robust.losses.criterion import Model, at_least_single, logits
+
+
+def pass_of(model: Model, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """A leaf at the points and the model's logits there, ``(N, *)`` and ``(N, classes)``."""
+    leaf = points.detach().requires_grad_()
+    return leaf, bendable_logits(model, leaf, target)
+
+
+def bendable_logits(model: Model, points: Tensor, target: Tensor) -> Tensor:
+    """The model's logits, of which second derivatives can be taken in the points."""
+    with plain_attention():
+        return logits(model, points, target)
+
+
+def class_map(outputs: Tensor, target: Tensor, leaf: Tensor, *, create_graph: bool) -> Tensor:
+    r"""The gradient :math:`\nabla_x f_y(x)` of each example's logit, shaped like the leaf."""
+    chosen = outputs.gather(1, target.unsqueeze(1)).sum()
+    return gradient_of(chosen, leaf, create_graph=create_graph)
+
+
+def gradient_of(
+    outputs: Tensor, leaf: Tensor, along: Tensor | None = None, *, create_graph: bool
+) -> Tensor:
+    """The gradient in the leaf of the outputs weighted by ``along``; keeps the pass's graph."""
+    if not outputs.requires_grad:  # they depend on nothing, which autograd refuses
+        return torch.zeros_like(leaf)
+    with torch.autocast(leaf.device.type, enabled=False):  # each operation as in its forward pass
+        (gradient,) = torch.autograd.grad(
+            outputs,
+            leaf,
+            along,
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
+    return gradient
+
+
+def rows(maps: Tensor) -> Tensor:
+    """Maps as ``(N, m)`` vectors, in float32 or wider."""
+    return at_least_single(flatten((maps,)))
+
+
+class SameDraws:
+    """Lets a second pass drop the same units as the first, so that only the input differs.
+
+    Made before the first pass; torch's global generators go on from where that pass left them. On
+    devices other than CPU and CUDA the second pass drops units of its own.
+
+    Args:
+        like: a tensor on the model's device.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._devices = [like.device] if like.is_cuda else []
+        self._state = torch.get_rng_state()
+        self._device_states = [torch.cuda.get_rng_state(device) for device in self._devices]
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """The generators as they were, inside; as they are, afterwards."""
+        with torch.random.fork_rng(self._devices):
+            torch.set_rng_state(self._state)
+            for device, state in zip(self._devices, self._device_states, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield

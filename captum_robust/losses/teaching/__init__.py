@@ -1,0 +1,1 @@
+"""Losses that teach a map to agree with another."""

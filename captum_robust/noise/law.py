@@ -1,0 +1,208 @@
+"""The noise law: what is sampled and what a shift of it can do, in one object.
+
+Every law is written for unit per-coordinate standard deviation; a noise level multiplies it. A
+perturbation ``delta`` is measured in those units too: its ``shift`` is ``||delta / stdev||`` in the
+law's own norm."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from captum_robust._base.streams import SampleStreams
+
+Array = NDArray[np.float64]
+
+
+_HALF_PRECISION: Final = (torch.float16, torch.bfloat16)
+
+
+class NoiseLaw(ABC):
+    r"""A noise law: a sampler of :math:`\eta` and bounds on :math:`E\,s(x+\delta+\eta)`.
+
+    For a function :math:`s` with values in :math:`[0,1]` and :math:`p = E\,s(x+\eta)`, the two
+    methods :meth:`lower` and :meth:`upper` bound the mean at any :math:`x+\delta` with
+    :math:`\|\delta\|` of at most ``shift`` standard deviations:
+
+    .. math:: \mathrm{lower}(p) \le E\,s(x+\delta+\eta) \le \mathrm{upper}(p).
+
+    All functions of the shift take numbers or arrays that broadcast, and return float64 arrays.
+    A new law with a certificate is one subclass.
+
+    Attributes:
+        name: the word for it in statements and saved files.
+        norm: the norm of the perturbations it answers for, ``"l2"`` or ``"l1"``.
+        extra: columns drawn beyond the features.
+        norm_shift_by_covariance: whether the shifted law has a density of finite variance with
+            respect to the unshifted, so that a map's covariance bounds its move too.
+    """
+
+    name: ClassVar[str]
+    norm: ClassVar[str]
+    extra: ClassVar[int] = 0
+    norm_shift_by_covariance: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    # -- sampling ---------------------------------------------------------------------------
+
+    def sample(
+        self,
+        rows: int,
+        dimension: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        streams: SampleStreams | None = None,
+        samples: range = range(0),
+    ) -> Tensor:
+        """Draws noise of unit per-coordinate standard deviation.
+
+        Args:
+            rows: number of independent draws; with ``streams``, examples times samples.
+            dimension: number of features ``d``, all inputs of an example together.
+            device: where the noise is drawn.
+            dtype: of the noise; float16 and bfloat16 give float32 noise, so that rounding
+                happens once, on the noisy input, and stays part of the explained function.
+            streams: seeded streams; torch's global generator where ``None``.
+            samples: the sample numbers of the draws, example-major, with ``streams``.
+
+        Returns:
+            Noise of shape ``(rows, d)``.
+        """
+        dtype = torch.float32 if dtype in _HALF_PRECISION else dtype
+        raw = torch.empty(rows, dimension + self.extra, device=device, dtype=dtype)
+        if streams is None:
+            self._fill(raw, None)
+        else:
+            streams.fill(raw, samples, self._fill)
+        return self._shape(raw, dimension)
+
+    @abstractmethod
+    def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
+        """Fills ``out`` with the raw draws."""
+
+    @abstractmethod
+    def _shape(self, raw: Tensor, dimension: int) -> Tensor:
+        """Turns raw draws into noise of unit per-coordinate standard deviation, in place."""
+
+    def radius_in_stdevs(self, dimension: int) -> float:
+        """The radius of the law's body, in per-coordinate standard deviations."""
+        raise ValueError(
+            f"`radius` needs a noise law with a body, got {self.name} noise; give `stdevs`."
+        )
+
+    # -- what a shift can do ----------------------------------------------------------------
+
+    @abstractmethod
+    def total_variation(self, shift: ArrayLike, dimension: int) -> Array:
+        """Total variation distance between the noise and the noise moved by ``shift``."""
+
+    @abstractmethod
+    def inverse_total_variation(self, distance: ArrayLike, dimension: int) -> Array:
+        """The largest shift whose total variation is at most ``distance``; never rounded up."""
+
+    def lower(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:
+        """Smallest mean of a [0, 1]-valued function after a shift, given its mean before it."""
+        moved = np.asarray(mean, float) - self.total_variation(shift, dimension)
+        return np.clip(moved, 0.0, 1.0)
+
+    def upper(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:
+        """Largest mean of a [0, 1]-valued function after a shift, given its mean before it."""
+        return 1.0 - self.lower(1.0 - np.asarray(mean, float), shift, dimension)
+
+    def separation(
+        self, lower: ArrayLike, upper: ArrayLike, dimension: int, margin: ArrayLike = 0.0
+    ) -> Array:
+        r"""The shift up to which one mean stays above another.
+
+        Returns the largest :math:`t` with
+        :math:`\mathrm{lower}(l, s) > \mathrm{upper}(u, s) + \text{margin}` for all :math:`s < t`.
+
+        Args:
+            lower: the first mean is at least this, in [0, 1].
+            upper: the second mean is at most this, in [0, 1].
+            dimension: number of features ``d``.
+            margin: gap that has to remain, >= 0.
+
+        Returns:
+            Shifts in standard deviations; ``-inf`` where the order does not hold at shift 0.
+        """
+        gap = np.asarray(lower, float) - np.asarray(upper, float) - np.asarray(margin, float)
+        shift = self.inverse_total_variation(np.clip(gap, 0.0, None) / 2.0, dimension)
+        return np.where(gap > 0.0, shift, -np.inf)
+
+    def norm_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:
+        r"""Largest :math:`\|E\,G(x+\delta+\eta) - E\,G(x+\eta)\|_2` over maps of norm at most 1.
+
+        .. math:: \Delta = 2\,\mathrm{TV}, \quad
+                  \sqrt2\,\mathrm{TV} \text{ for maps without negative elements}
+
+        Proof: for every unit :math:`w`, :math:`w\cdot G` lies in [-1, 1], or, if :math:`G \ge 0`,
+        in [-a, b] with a and b the norms of the negative and positive parts of :math:`w`, so that
+        :math:`a + b \le \sqrt2`. Its mean moves by at most the interval's length times the total
+        variation; take :math:`w` along the difference. Attained; the second form is ours.
+        """
+        length = math.sqrt(2.0) if nonnegative else 2.0
+        return length * self.total_variation(shift, dimension)
+
+    def inverse_norm_shift(
+        self, distance: ArrayLike, dimension: int, nonnegative: bool = False
+    ) -> Array:
+        """The largest shift whose :meth:`norm_shift` is at most ``distance``; not rounded up."""
+        length = math.sqrt(2.0) if nonnegative else 2.0
+        return self.inverse_total_variation(np.asarray(distance, float) / length, dimension)
+
+    def angle_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:
+        r"""The constant :math:`A` of the cosine certificate, for maps of norm at most 1.
+
+        For every unit :math:`w`: if :math:`w\cdot h(x) < -A` then
+        :math:`w\cdot h(x+\delta) \le 0`. By total variation D alone it is
+
+        .. math:: A = 2D, \quad\text{and for } G \ge 0\quad A = \begin{cases}\sqrt2\,D &
+                  D \le \tfrac12 \\ D/\sqrt{D^2+(1-D)^2} & \text{above.}\end{cases}
+
+        Proof of the second (ours): with a, b as in :meth:`norm_shift`,
+        :math:`s = (w\cdot G + a)/(a+b)` is [0, 1]-valued, and its mean stays at most a/(a+b) if it
+        is at most a/(a+b) - D before, that is :math:`w\cdot h \le -(a+b)D`; where that is below the
+        least value -a nothing is left to show. So A is the largest of min(a, (a+b)D) over
+        :math:`a^2+b^2 \le 1`, attained at a = b or where a = (a+b)D.
+        """
+        distance = self.total_variation(shift, dimension)
+        if not nonnegative:
+            return 2.0 * distance
+        steep = distance / np.hypot(distance, 1.0 - distance)
+        return np.where(distance <= 0.5, math.sqrt(2.0) * distance, steep)
+
+    def inverse_angle_shift(
+        self, constant: ArrayLike, dimension: int, nonnegative: bool = False
+    ) -> Array:
+        """The largest shift whose :meth:`angle_shift` is at most ``constant``; not rounded up."""
+        wanted = np.clip(np.asarray(constant, float), 0.0, None)
+        if not nonnegative:
+            return self.inverse_total_variation(wanted / 2.0, dimension)
+        sine = np.minimum(wanted, 1.0)
+        steep = sine / (sine + np.sqrt(1.0 - sine**2))
+        distance = np.where(sine <= math.sqrt(0.5), sine / math.sqrt(2.0), steep)
+        return self.inverse_total_variation(distance, dimension)
+
+
+def checked_shifts(shift: ArrayLike) -> Array:
+    """The shifts as a float64 array, refusing negative and undefined ones."""
+    shift = np.asarray(shift, float)
+    if not (shift >= 0.0).all():
+        raise ValueError(f"`shift` must be >= 0, got {shift.min():g}.")
+    return shift

@@ -1,0 +1,81 @@
+"""A noise law at its level: turns perturbation sizes into shifts of the law, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captum_robust.noise.law import NoiseLaw
+from captum_robust.noise.levels import NoiseLevel
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    r"""A frozen noise law at a frozen level.
+
+    With one standard deviation an example, ``epsilon`` is in input units and the shift is
+    :math:`\epsilon/\sigma`. With per-feature standard deviations the law is unit noise in the
+    coordinates :math:`x_i/\sigma_i`, so ``epsilon`` is the radius in the weighted norm
+    :math:`\|\delta/\sigma\|` and equals the shift.
+
+    Attributes:
+        law: the noise law.
+        dimension: number of input features ``d``.
+        smallest: ``(N,)`` float64, each example's smallest standard deviation.
+        weighted: whether features of an example differ in standard deviation.
+
+    Example:
+        >>> from captum_robust.noise import GaussianNoise
+        >>> level = torch.tensor([0.5, 0.25], dtype=torch.float64)
+        >>> Shift(GaussianNoise(), dimension=4, smallest=level, weighted=False).stdevs
+        array([0.5 , 0.25])
+    """
+
+    law: NoiseLaw
+    dimension: int
+    smallest: Tensor
+    weighted: bool
+
+    @classmethod
+    def of_level(cls, law: NoiseLaw, level: NoiseLevel) -> Shift:
+        """The shift of a resolved level, refusing features without noise."""
+        if not (level.smallest > 0).all():
+            example = int((level.smallest <= 0).nonzero()[0])
+            raise ValueError(
+                "every feature needs noise for a certificate: the standard deviation must be > 0, "
+                f"got 0 in example {example}."
+            )
+        return cls(law, level.dimension, level.smallest, level.weighted)
+
+    @property
+    def stdevs(self) -> Array:
+        """The unit in which ``epsilon`` is measured, ``(N,)``."""
+        return np.ones(len(self.smallest)) if self.weighted else self.smallest.numpy()
+
+    @property
+    def norm(self) -> str:
+        """The norm of the perturbations, in words."""
+        return f"{self.law.norm} norm" + (" of delta / stdev" if self.weighted else "")
+
+    def of_epsilon(self, epsilon: Any) -> Array:
+        """Shifts ``(N,)`` of perturbations of size ``epsilon``, a number or ``(N,)``."""
+        sizes = torch.as_tensor(epsilon, dtype=torch.float64).cpu().numpy()
+        if sizes.ndim > 1 or (sizes.ndim == 1 and sizes.shape != self.stdevs.shape):
+            raise ValueError(
+                f"`epsilon` must be a number or one for each of the {len(self.stdevs)} examples, "
+                f"got shape {sizes.shape}."
+            )
+        if not ((sizes >= 0) & np.isfinite(sizes)).all():
+            raise ValueError(f"`epsilon` must be finite and >= 0, got {epsilon}.")
+        return np.broadcast_to(sizes, self.stdevs.shape) / self.stdevs
+
+    def to_epsilon(self, shifts: Array) -> Array:
+        """Perturbation sizes ``(N,)`` of shifts, never negative, rounded down."""
+        return np.clip(shifts, 0.0, None) * self.stdevs * (1.0 - 1e-12)

@@ -1,0 +1,1 @@
+"""Where an attack may go, one norm per file."""

@@ -1,0 +1,1 @@
+"""What an attack maximises, one objective per file."""

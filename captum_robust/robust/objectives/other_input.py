@@ -1,0 +1,52 @@
+"""Moves a map towards that of another input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_robust._base.vectors import flatten
+from captum_robust.robust.objectives.objective import Explain, Maps, Objective
+
+
+class OtherInputObjective(Objective):
+    r"""Makes the map look like that of other inputs: :math:`D(x') = -\mathrm{MSE}(h(x'), h(z))`.
+
+    Dombrowski et al. (2019), whose targets are maps of second images, explained on the real net.
+
+    Args:
+        others: the inputs z, a Tensor or a tuple, shaped like the attacked ones (one for all, or
+            one each).
+        target: class explained at ``others``; ``None`` takes the attack's own.
+        reduction, normalisation: see :class:`Objective`.
+    """
+
+    ceiling = 0.0
+
+    def __init__(
+        self,
+        others: Tensor | Maps,
+        target: Any = None,
+        reduction: str = "abs-sum",
+        normalisation: str = "sum",
+    ) -> None:
+        super().__init__(reduction, normalisation)
+        self.others = others if isinstance(others, tuple) else (others,)
+        for part in self.others:
+            if not isinstance(part, Tensor) or not part.is_floating_point():
+                kind = part.dtype if isinstance(part, Tensor) else type(part).__name__
+                raise TypeError(
+                    "`others` must be a floating-point Tensor or a tuple of these, one an input, "
+                    f"got {kind}."
+                )
+            if not bool(torch.isfinite(part).all()):
+                raise ValueError("`others` must be finite, got NaN or infinity.")
+        self.target = target
+
+    def anchor(self, clean: Maps, explain: Explain) -> Tensor:
+        return flatten(self.view(explain(self.others, self.target)))
+
+    def value(self, maps: Maps, anchor: Tensor) -> Tensor:
+        return -(flatten(maps) - anchor).square().mean(1)

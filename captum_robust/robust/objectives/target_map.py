@@ -1,0 +1,67 @@
+"""Moves a map towards a given one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from captum_robust._base.checks import check_count
+from captum_robust._base.vectors import flatten
+from captum_robust.robust.objectives.objective import Explain, Maps, Objective, like_map
+
+
+class TargetMapObjective(Objective):
+    r"""Makes the map look like a given one: :math:`D(x') = -\mathrm{MSE}(h(x'), h_t)`.
+
+    Dombrowski et al. (2019). The target goes through the same normalisation as the map.
+
+    Args:
+        target_map: the map :math:`h_t`, broadcast to the map as ``reduction`` leaves it; see
+            :func:`frame_target`.
+        reduction, normalisation: see :class:`Objective`.
+    """
+
+    ceiling = 0.0
+
+    def __init__(
+        self, target_map: Tensor, reduction: str = "abs-sum", normalisation: str = "sum"
+    ) -> None:
+        super().__init__(reduction, normalisation)
+        if not isinstance(target_map, Tensor) or not target_map.is_floating_point():
+            raise TypeError("`target_map` must be a floating-point Tensor.")
+        if not bool(torch.isfinite(target_map).all()):
+            raise ValueError("`target_map` must be finite, got NaN or infinity.")
+        self.target_map = target_map
+
+    def anchor(self, clean: Maps, explain: Explain) -> Tensor:
+        wanted = like_map("target_map", self.target_map, clean)
+        scaled = Objective(normalisation=self.normalisation)
+        return flatten(scaled.view((wanted,))).to(clean[0].dtype)
+
+    def value(self, maps: Maps, anchor: Tensor) -> Tensor:
+        return -(flatten(maps) - anchor).square().mean(1)
+
+
+def frame_target(shape: tuple[int, ...], width: int) -> Tensor:
+    """A map of ones along the border and zeros inside, the target of Joo et al. (2023).
+
+    Args:
+        shape: shape of the map, its last two dimensions are height and width.
+        width: thickness of the frame in pixels, at most half the image; their code takes 5 at 32
+            pixels and 35 at 224.
+
+    Raises:
+        ValueError: if the frame leaves no inside.
+
+    Example:
+        >>> frame_target((3, 4), width=1).tolist()
+        [[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]]
+    """
+    width = check_count("width", width)
+    if len(shape) < 2 or 2 * width >= min(shape[-2:]):
+        raise ValueError(
+            f"`width` must leave an inside in a map of shape {tuple(shape)}, got {width}."
+        )
+    frame = torch.ones(shape)
+    frame[..., width:-width, width:-width] = 0
+    return frame

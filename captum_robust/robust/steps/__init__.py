@@ -1,0 +1,1 @@
+"""How an attack moves, one step rule per file."""

@@ -1,0 +1,31 @@
+"""Steps that ignore the gradient."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from captum_robust._base.rows import Rows
+from captum_robust.robust.steps.step import StepRule
+
+
+class RandomStep(StepRule):
+    """No climb at all: every step is an independent point of the ball.
+
+    A ``step_size`` is ignored, so that the arguments of any attack serve its random baseline.
+
+    Args:
+        extreme: draw corners (Linf) or points of the sphere (L2), the strongest random search;
+            otherwise uniformly inside.
+    """
+
+    uses_gradient = False
+    uses_step_size = False
+
+    def __init__(self, extreme: bool = True) -> None:
+        self.extreme = extreme
+
+    def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
+        # Starts draw the even numbers, steps the odd ones.
+        number = 2 * (self.restart * 1_000_000 + step) + 1
+        draw = self.ball.surface if self.extreme else self.ball.uniform
+        return draw(self.draws, rows, number)

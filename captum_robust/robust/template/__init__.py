@@ -1,0 +1,1 @@
+"""The attack that every named attack is an instance of."""

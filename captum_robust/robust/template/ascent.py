@@ -1,0 +1,173 @@
+"""The direction that raises an objective: derivatives of maps, on the twin where a net has none."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.attr import Attribution
+from torch import Tensor
+from torch.nn import functional as F
+
+from captum_robust._base.captum_privates import _run_forward
+from captum_robust._base.checks import check_choice, check_number
+from captum_robust._base.rows import Rows
+from captum_robust.attr.explainer import Explainer, on_twin
+from captum_robust.robust.surrogate import Beta, SoftplusSurrogate, has_curvature
+from captum_robust.robust.template.judge import Judge
+from captum_robust.robust.template.region import slope
+
+Surrogate = Callable[..., Any] | Beta | str | None
+# Grown over the steps: smooth enough at first to leave flat pieces, close to the net at the end.
+DEFAULT_BETA = (3.0, 100.0)
+
+
+class OutputMatch:
+    r"""Keeps the outputs: subtracts :math:`w \cdot \mathrm{MSE}(p(f(x')), p(f(x)))`.
+
+    Dombrowski et al. (2019) with softmax outputs, Joo et al. (2023) with logits.
+
+    Args:
+        weight: w, >= 0.
+        outputs: ``"softmax"`` or ``"logits"``: what p is.
+    """
+
+    def __init__(self, weight: float, outputs: str = "softmax") -> None:
+        self.weight = check_number("weight", weight, low=0, high=math.inf, open_high=True)
+        self.outputs = check_choice("outputs", outputs, ("softmax", "logits"))
+
+    def value(self, perturbed: Tensor, clean: Tensor) -> Tensor:
+        """The term, ``(N,)``, from two outputs ``(N, classes)``."""
+        if self.outputs == "softmax":
+            perturbed, clean = F.softmax(perturbed, 1), F.softmax(clean, 1)
+        return -self.weight * (perturbed - clean).square().flatten(1).mean(1)
+
+
+class Twins:
+    """The nets that gradients are taken of: of the method's net, and of the attacked one."""
+
+    def __init__(
+        self, surrogate: Surrogate, attribution: Attribution, forward_func: Callable[..., Any]
+    ) -> None:
+        explained = attribution.forward_func
+        if surrogate is None:
+            self.explained, self.attacked = None, forward_func
+        elif callable(surrogate):
+            self.explained = self.attacked = surrogate
+        else:
+            beta = DEFAULT_BETA if isinstance(surrogate, str) else surrogate
+            self.explained = SoftplusSurrogate(explained, beta, strict=False)
+            same = explained is forward_func
+            self.attacked = (
+                self.explained if same else SoftplusSurrogate(forward_func, beta, strict=False)
+            )
+
+    @property
+    def grows(self) -> bool:
+        """Whether the twin changes from step to step."""
+        return isinstance(self.explained, SoftplusSurrogate) and self.explained.grows
+
+    @property
+    def replaced(self) -> bool:
+        """Whether a twin stands in for the net and differs from it, as far as is known."""
+        if isinstance(self.explained, SoftplusSurrogate):
+            return bool(self.explained.replaced)
+        return self.explained is not None
+
+    def advance(self, progress: float) -> None:
+        """Sets the sharpness for a share of the steps."""
+        for twin in (self.explained, self.attacked):
+            if isinstance(twin, SoftplusSurrogate):
+                twin.advance(progress)
+
+
+class Ascent:
+    """Gradients of the attacked objective, example by example.
+
+    Args:
+        twins: nets to differentiate.
+        explainer: asks for maps, with the draws meant for climbing.
+        judge: holds the objective and its anchors.
+        model_term: what is added to keep the outputs, or ``None``.
+        weight: factor of the objective beside the model term.
+        redraw: new draws of smoothed maps for every step.
+    """
+
+    def __init__(
+        self,
+        twins: Twins,
+        explainer: Explainer,
+        judge: Judge,
+        model_term: OutputMatch | None,
+        weight: float,
+        redraw: bool,
+    ) -> None:
+        self.twins, self.explainer, self.judge = twins, explainer, judge
+        self.model_term, self.weight, self.redraw = model_term, weight, redraw
+        self.examples = explainer.examples
+        self.gradients = torch.zeros_like(judge.labels)
+        self.checked = False
+
+    def gradient(self, points: Tensor, rows: Rows, number: int, progress: float) -> Tensor:
+        """Gradients ``(n, d)`` at points of the chosen rows.
+
+        ``number`` counts the steps of all restarts and selects the draws, ``progress`` in [0, 1]
+        the sharpness of a growing twin.
+        """
+        self.twins.advance(progress)
+        self.gradients[rows] += 1
+        leaf = points.detach().clone().requires_grad_()
+        with on_twin(self.explainer.attribution, self.twins.explained):
+            gradient = slope(self._value(leaf, rows, number), leaf)
+        self._warn_if_flat()
+        return gradient
+
+    def way_back(self, points: Tensor, rows: Rows, number: int, progress: float) -> Tensor:
+        """Gradients ``(n, d)`` of the lead of the clean class over the best other, on the real net.
+
+        Takes the arguments of :meth:`gradient`; the last two do not matter.
+        """
+        judge = self.judge
+        self.gradients[rows] += 1
+        leaf = points.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            outputs = self.examples.outputs(judge.forward_func, leaf, rows)
+            clean = F.one_hot(judge.labels[rows], outputs.shape[1]).bool()
+            lead = outputs[clean] - outputs.masked_fill(clean, -torch.inf).amax(1)
+            return torch.autograd.grad(lead.sum(), leaf)[0]
+
+    def _value(self, leaf: Tensor, rows: Rows, number: int) -> Tensor:
+        examples, objective = self.examples, self.judge.objective
+        seed = self.explainer.seed + (number if self.redraw else 0)
+        maps = self.explainer.maps_of(examples.inputs(leaf), examples.targets(rows), rows, seed)
+        value = self.weight * objective.value(objective.view(maps), self.judge.anchor[rows])
+        if self.model_term is None:
+            return value
+        outputs = examples.outputs(self.twins.attacked, leaf, rows)
+        with torch.no_grad():  # of the same twin: its sharpness may have changed
+            wanted = examples.outputs(self.twins.attacked, examples.clean[rows], rows)
+        return value + self.model_term.value(outputs, wanted)
+
+    def _warn_if_flat(self) -> None:
+        """Warns, once, where the net has no second derivatives and no twin supplies them."""
+        if self.checked or self.twins.replaced:
+            return
+        self.checked = True
+        explained = self.explainer.attribution.forward_func
+        examples = self.examples
+
+        def selected(*inputs: Tensor) -> Tensor:
+            return _run_forward(explained, inputs, examples.target, examples.forward_args)
+
+        if not has_curvature(selected, examples.inputs(examples.clean)):
+            warnings.warn(
+                "the net's second derivatives are zero at the inputs (it is piecewise linear) and "
+                "no surrogate supplies any, so gradients of plain gradient maps vanish; pass "
+                'surrogate="softplus" with a net whose activations torch can see, or a smooth '
+                "net as `surrogate`.",
+                UserWarning,
+                stacklevel=5,
+            )

@@ -1,0 +1,57 @@
+"""What is known of a map before it is computed; the admissible certificates follow from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from captum_robust._base.checks import check_number
+
+
+@dataclass(frozen=True)
+class MapRange:
+    """Bounds that hold for a map at every input.
+
+    Attributes:
+        low: no element is below it.
+        high: no element is above it.
+        norm: the l2 norm of the map, all its tensors together, is at most this.
+        binary: every element is 0 or 1.
+        total: the sum of the elements is at most this; infinity where elements may be negative.
+
+    Example:
+        >>> MapRange(low=-1.0, high=0.5).magnitude
+        1.0
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    norm: float = math.inf
+    binary: bool = False
+    total: float = math.inf
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether no element can be negative."""
+        return self.low >= 0.0
+
+    @property
+    def magnitude(self) -> float:
+        """No element is larger than this in absolute value."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the elements lie in a finite interval."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def limited(self, norm_bound: float | None, features: int) -> MapRange:
+        """Adds a proven bound, what the norm says of the elements, and they of the norm."""
+        norm = min(self.norm, self.magnitude * math.sqrt(features))
+        if norm_bound is not None:
+            norm = min(
+                norm,
+                check_number("norm_bound", norm_bound, low=0, high=math.inf, open_low=True),
+            )
+        total = min(self.total, math.sqrt(features) * norm) if self.nonnegative else math.inf
+        return MapRange(max(self.low, -norm), min(self.high, norm), norm, self.binary, total)

@@ -38,16 +38,35 @@ maximum_signature_line_length = 88
 
 # Pages without names of their own: the top level is described name by name, the audit is a command.
 NAMESPACES = (
-    "attr",
+    "noise",
+    "transforms",
     "certificates",
+    "attr",
+    "robust",
+    "metrics",
     "estimates",
     "losses",
-    "metrics",
-    "noise",
-    "robust",
-    "transforms",
     "visualization",
 )
+
+
+def home(name: str, value: object) -> str:
+    """The first namespace, from the ground up, that makes an object public under a name."""
+    for namespace in NAMESPACES:
+        module = importlib.import_module(f"captum_robust.{namespace}")
+        if name in module.__all__ and getattr(module, name) is value:
+            return namespace
+    return ""
+
+
+def describe_once(
+    app: Sphinx, what: str, name: str, value: object, skip: bool, options: object
+) -> bool | None:
+    """Leaves a name that two namespaces share to the page of the lower one."""
+    page = app.env.docname.removeprefix("api/")
+    if what == "module" and page in NAMESPACES and home(name, value) not in ("", page):
+        return True
+    return None
 
 
 def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:
@@ -56,7 +75,9 @@ def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:
     public = ["captum_robust.register", "captum_robust.unregister"]
     for namespace in NAMESPACES:
         module = importlib.import_module(f"captum_robust.{namespace}")
-        public += [f"{module.__name__}.{name}" for name in module.__all__]
+        public += [
+            f"captum_robust.{home(name, getattr(module, name))}.{name}" for name in module.__all__
+        ]
     for name in public:
         if name not in described:
             logging.getLogger(__name__).warning("public name without an API entry: %s", name)
@@ -64,4 +85,5 @@ def warn_of_missing_names(app: Sphinx, env: BuildEnvironment) -> None:
 
 def setup(app: Sphinx) -> None:
     """Adds the check of public names to the build."""
+    app.connect("autodoc-skip-member", describe_once)
     app.connect("env-check-consistency", warn_of_missing_names)

@@ -98,7 +98,9 @@ def test_every_data_file_is_installed(tmp_path: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
     }
     assert source - built == set()
-    assert any(path.parts[:4] == ("captum_robust", "audit", "report", "templates") for path in built)
+    assert any(
+        path.parts[:4] == ("captum_robust", "audit", "report", "templates") for path in built
+    )
 
 
 # -- importing ------------------------------------------------------------------------------

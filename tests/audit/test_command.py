@@ -20,8 +20,7 @@ from captum_robust.audit.ask.methods import METHODS
 from captum_robust.audit.ask.options import read_plan
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.report import rounding
-
-from .conftest import SMALL, Report, run_audit
+from tests.audit.conftest import SMALL, Report, run_audit
 
 
 def test_writes_the_report_and_prints_its_table_and_path(report: Report) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from captum.attr import Saliency
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.benchmarks.papers import command, levine, printed, uniform  # noqa: E402

@@ -18,8 +18,7 @@ from captum_robust.audit.command import write_files
 from captum_robust.audit.load.images import Picture, side_of_pictures
 from captum_robust.audit.report.document import audit_document, read_results
 from captum_robust.audit.run.journal import Journal, file_stem
-
-from .conftest import Report
+from tests.audit.conftest import Report
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),

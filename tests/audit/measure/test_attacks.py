@@ -25,8 +25,7 @@ from captum_robust.audit.measure.runner import cost, run_method
 from captum_robust.audit.report import rounding
 from captum_robust.certificates import Certificate
 from captum_robust.noise import UniformBoxNoise
-
-from .conftest import GENTLE, SMALL, Report, run_audit
+from tests.audit.conftest import GENTLE, SMALL, Report, run_audit
 
 FALSE_SAMPLES = 10**6
 

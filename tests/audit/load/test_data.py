@@ -14,8 +14,7 @@ from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.ask.usage import Skipped, UsageError, printable
 from captum_robust.audit.load.data import as_images, open_data, read_labels
 from captum_robust.audit.load.images import Picture, read_image, side_of_pictures
-
-from .conftest import run_audit
+from tests.audit.conftest import run_audit
 
 RANDOM = np.random.default_rng(0)
 

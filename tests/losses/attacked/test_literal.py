@@ -1,7 +1,7 @@
 """The papers' loops, written out for one example, beside the library with the same random numbers.
 
 Double precision; the references share no code with the library but the softplus twin, which
-``tests/robust/test_softplus.py`` checks.
+``tests/robust/test_surrogate.py`` checks.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ from captum_robust.audit.load.subject import Subject
 from captum_robust.audit.run import progress, work
 from captum_robust.audit.run.journal import Journal
 from captum_robust.certificates import Certificate
-
-from .conftest import SMALL, Report, numbers, run_audit
+from tests.audit.conftest import SMALL, Report, numbers, run_audit
 
 
 def test_a_finished_audit_is_not_done_again(

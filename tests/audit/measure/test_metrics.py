@@ -16,8 +16,7 @@ from captum_robust.audit.measure import metrics
 from captum_robust.audit.measure.explanation import explanation
 from captum_robust.audit.measure.metrics import COLUMNS, measure_method
 from captum_robust.audit.report import rounding
-
-from .conftest import BRIEF, Report
+from tests.audit.conftest import BRIEF, Report
 
 METHOD_NAMES = ("saliency", "uniform", "sparsified")
 

@@ -17,8 +17,7 @@ from captum_robust.audit.ask.usage import AuditFailure, UsageError
 from captum_robust.audit.run.journal import Journal
 from captum_robust.audit.run.processes import Team
 from captum_robust.audit.run.work import shares
-
-from .conftest import Report, numbers, run_audit
+from tests.audit.conftest import Report, numbers, run_audit
 
 OPTIONS = ["--limit", "5", "--nt-samples", "100", "--noise", "0.5", "--threads", "1"]
 

@@ -1,7 +1,7 @@
 """Each paper's loop, written out for one example, beside the library with the same budget.
 
 The references take plain gradients with ``torch.autograd`` and share no code with the library but
-the softplus twin, which ``test_softplus`` checks.
+the softplus twin, which ``test_surrogate`` checks.
 """
 
 from __future__ import annotations

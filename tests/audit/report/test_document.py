@@ -16,8 +16,7 @@ from captum_robust.audit.measure.summary import safe_quartiles, summary
 from captum_robust.audit.report.document import command
 from captum_robust.audit.run.record import epsilons
 from captum_robust.certificates import Certificate
-
-from .conftest import Report, run_audit
+from tests.audit.conftest import Report, run_audit
 
 
 @pytest.fixture(scope="module")

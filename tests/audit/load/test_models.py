@@ -22,8 +22,7 @@ from captum_robust.audit.ask.usage import UsageError
 from captum_robust.audit.load.exported import InChunks, refuse_code
 from captum_robust.audit.load.models import Normalized, load_model, normalized
 from captum_robust.audit.load.row_by_row import fitted
-
-from .conftest import Report, run_audit
+from tests.audit.conftest import Report, run_audit
 
 SHAPE = (3, 8, 8)
 BRIEF = ["--nt-samples", "12", "--limit", "2"]

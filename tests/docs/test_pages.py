@@ -20,7 +20,7 @@ import pytest
 import captum_robust
 from captum_robust.audit.command import add_options
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)
 NAMESPACES = [

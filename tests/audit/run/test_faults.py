@@ -18,8 +18,7 @@ from captum_robust.audit.measure import memory
 from captum_robust.audit.measure.memory import halving, is_out_of_memory
 from captum_robust.audit.run import work
 from captum_robust.audit.run.journal import Journal
-
-from .conftest import Report, run_audit
+from tests.audit.conftest import Report, run_audit
 
 BRIEF = ["--nt-samples", "16", "--methods", "saliency,sparsified", "--limit", "all"]
 OUT_OF_MEMORY = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"

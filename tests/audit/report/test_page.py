@@ -14,8 +14,7 @@ import pytest
 from captum_robust.audit.report import rounding
 from captum_robust.audit.report.page import render_page
 from captum_robust.audit.report.table import text_table
-
-from .conftest import Report
+from tests.audit.conftest import Report
 
 IMAGES = {"maps": b"m", "overlap": b"o", "cosine": b"c"}
 HOSTILE = "<script>alert('x')</script>\"><img src=https://example.org/x onerror=alert(1)>"

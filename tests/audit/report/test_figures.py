@@ -13,8 +13,7 @@ from captum_robust.audit.measure.runner import run_method
 from captum_robust.audit.report.document import read_results
 from captum_robust.audit.report.figures import curve_figure, maps_figure
 from captum_robust.audit.run.journal import Journal
-
-from .conftest import Report
+from tests.audit.conftest import Report
 
 
 @pytest.mark.parametrize("name", ["maps", "overlap", "cosine"])

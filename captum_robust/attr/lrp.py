@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final, Literal
 
 import torch
 from captum.attr import GradientAttribution
@@ -17,19 +17,21 @@ from captum_robust._base.captum_privates import (
     _is_tuple,
     log_usage,
 )
-from captum_robust._base.checks import check_number
+from captum_robust._base.checks import check_choice, check_number
+from captum_robust.attr.method.activations import RECTIFIERS, refuse_hidden_activations
 from captum_robust.attr.method.differentiable import gradients_with_graph
 
 Bounds = tuple[float | Tensor, float | Tensor]
+Start = Literal["logit", "one"]
+STARTS: Final = ("logit", "one")
 
 
 class RuleAttribution(GradientAttribution):
     """The gradient of a target output with zennit's rules in place of the layers' own.
 
-    Maps are equal to zennit's; inside
-    :func:`~captum_robust.attr.differentiable` they carry the graph of the rules'
-    formulas. Captum's classes of this kind work by hooks whose results carry none. Functional
-    activations keep their own gradient: rules see modules only.
+    Maps are equal to zennit's; inside :func:`~captum_robust.attr.differentiable` they carry the
+    graph of the rules' formulas. Captum's classes of this kind work by hooks whose results carry
+    none. Rules see modules only: a rule for activations refuses a net that calls one as a function.
 
     Args:
         model: a net of modules.
@@ -49,8 +51,11 @@ class RuleAttribution(GradientAttribution):
     """
 
     gradient_func: Callable[..., Any]
-    starts_at_output = False
-    """Whether relevance begins as the output's value (LRP) rather than as 1 (gradients)."""
+    start: str = "one"
+    """What is propagated from the output: 1, or ``"logit"``, the output's own value."""
+
+    activations: tuple[type[nn.Module], ...] = ()
+    """The activation modules that a rule of this method acts on."""
 
     def __init__(self, model: nn.Module, canonizers: Sequence[Any] | None = None) -> None:
         if not isinstance(model, nn.Module):
@@ -75,8 +80,9 @@ class RuleAttribution(GradientAttribution):
         leaves = tuple(
             part if part.requires_grad else part.detach().requires_grad_() for part in parts
         )
-        forward = self._halved_square if self.starts_at_output else self.forward_func
-        with self.composite().context(self.forward_func):
+        forward = self._halved_square if self.start == "logit" else self.forward_func
+        hidden = refuse_hidden_activations(self) if self.activations else nullcontext()
+        with hidden, self.composite().context(self.forward_func):
             maps = self.gradient_func(forward, leaves, target, additional_forward_args)
         return _format_output(_is_tuple(inputs), maps)
 
@@ -101,13 +107,17 @@ class LRPZPlus(RuleAttribution):
 
     .. math:: R_i = \sum_j \frac{x_i w_{ij}^+}{\sum_{i'} x_{i'} w_{i'j}^+} R_j
 
-    Montavon et al. (2017); the rules Dombrowski et al. (2019) attack. Rules act on convolutions and
-    linear layers, activations and batch norm pass relevance on, as in zennit.
+    Montavon et al. (2017). With ``bounds`` and ``start="one"`` this is the method that Dombrowski
+    et al. (2019) attack and Joo et al. (2023) measure. Rules act on convolutions and linear layers;
+    activations and batch norm pass relevance on, as in zennit.
 
     Args:
         model, canonizers: see :class:`RuleAttribution`.
         bounds: lowest and highest valid input, numbers or tensors such as ``(1, C, 1, 1)``, for the
             z^B rule; ``None`` uses z+ at the first layer too.
+        start: relevance of the explained output: ``"logit"``, its value (Bach et al., 2015), or
+            ``"one"`` (Joo et al., 2023). The maps differ by that factor, so a negative logit
+            flips the sign.
 
     Example:
         >>> explained = LRPZPlus(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
@@ -115,16 +125,16 @@ class LRPZPlus(RuleAttribution):
         torch.Size([2, 4])
     """
 
-    starts_at_output = True
-
     def __init__(
         self,
         model: nn.Module,
         bounds: Bounds | None = None,
         canonizers: Sequence[Any] | None = None,
+        start: Start = "logit",
     ) -> None:
         super().__init__(model, canonizers)
         self.bounds = bounds
+        self.start = check_choice("start", start, STARTS)
 
     def composite(self) -> Any:
         rules, types, composites = _zennit()
@@ -137,12 +147,12 @@ class LRPEpsilonPlus(RuleAttribution):
 
     .. math:: R_i = \sum_j \frac{x_i w_{ij}}{z_j + \epsilon\,\mathrm{sign}(z_j)} R_j
 
-    zennit's ``EpsilonPlus``, which Joo et al. (2023) follow.
+    zennit's ``EpsilonPlus``. The LRP of Joo et al. (2023) is :class:`LRPZPlus` with ``bounds``.
 
     Args:
         model, canonizers: see :class:`RuleAttribution`.
         epsilon: stabiliser of the linear layers, > 0, in units of their outputs.
-        bounds: see :class:`LRPZPlus`.
+        bounds, start: see :class:`LRPZPlus`.
 
     Raises:
         ValueError: if ``epsilon`` is not positive.
@@ -153,16 +163,16 @@ class LRPEpsilonPlus(RuleAttribution):
         torch.Size([2, 4])
     """
 
-    starts_at_output = True
-
     def __init__(
         self,
         model: nn.Module,
         epsilon: float = 1e-6,
         bounds: Bounds | None = None,
         canonizers: Sequence[Any] | None = None,
+        start: Start = "logit",
     ) -> None:
         super().__init__(model, canonizers)
+        self.start = check_choice("start", start, STARTS)
         self.epsilon = check_number("epsilon", epsilon, low=0, open_low=True)
         self.bounds = bounds
 
@@ -176,12 +186,20 @@ class LRPEpsilonPlus(RuleAttribution):
 
 
 class DifferentiableGuidedBackprop(RuleAttribution):
-    """Guided backpropagation whose maps can be differentiated (Springenberg et al., 2015).
+    r"""Guided backpropagation whose maps can be differentiated (Springenberg et al., 2015).
 
-    Equal to :class:`captum.attr.GuidedBackprop` on nets whose activations are ReLU modules.
+    .. math:: \nabla_{z_i} = \nabla_{a_i}\, \mathbb 1[\nabla_{a_i} > 0]\, a'(z_i)
+
+    for every activation module :math:`a`. For ReLU, :math:`a'(z)` is 1 where z > 0: the rule of Joo
+    et al. (2023), and equal to :class:`captum.attr.GuidedBackprop`. Softplus, GELU, SiLU and the
+    other stand-ins for a ReLU have their own slope there; Captum's class leaves them alone.
 
     Args:
         model, canonizers: see :class:`RuleAttribution`.
+
+    Raises:
+        TypeError: at the first call, if the net calls such an activation as a function, where no
+            rule can act on it.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
@@ -190,19 +208,25 @@ class DifferentiableGuidedBackprop(RuleAttribution):
         torch.Size([2, 4])
     """
 
+    activations = RECTIFIERS
+
     def composite(self) -> Any:
         rules, _, composites = _zennit()
-        guided = [((nn.ReLU,), rules.ReLUGuidedBackprop())]
+        guided = [(self.activations, rules.ReLUGuidedBackprop())]
         return composites.LayerMapComposite(guided, canonizers=self.canonizers)
 
 
 class DifferentiableDeconvolution(RuleAttribution):
     """Deconvolution maps that can be differentiated (Zeiler and Fergus, 2014).
 
-    Equal to :class:`captum.attr.Deconvolution` on nets whose activations are ReLU modules.
+    The rule acts on ReLU modules and on the smooth activations that stand for one. Equal to
+    :class:`captum.attr.Deconvolution` on nets whose activations are ReLU modules.
 
     Args:
         model, canonizers: see :class:`RuleAttribution`.
+
+    Raises:
+        TypeError: see :class:`DifferentiableGuidedBackprop`.
 
     Example:
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
@@ -211,9 +235,11 @@ class DifferentiableDeconvolution(RuleAttribution):
         torch.Size([2, 4])
     """
 
+    activations = RECTIFIERS
+
     def composite(self) -> Any:
         rules, _, composites = _zennit()
-        deconvolved = [((nn.ReLU,), rules.ReLUDeconvNet())]
+        deconvolved = [(self.activations, rules.ReLUDeconvNet())]
         return composites.LayerMapComposite(deconvolved, canonizers=self.canonizers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from captum.attr import Deconvolution, GuidedBackprop
+from captum.attr import Deconvolution, GuidedBackprop, Saliency
 from torch import nn
 from torch.nn import functional as F
 
@@ -91,6 +91,71 @@ def test_z_plus_written_out():
     )
 
 
+@pytest.mark.parametrize("start", ["one", "logit"])
+def test_relevance_starts_at_one_or_at_the_logit(net, images, start):
+    """z+ with z^B first, from R = 1 as in Joo et al. (2023): the map divided by its logit."""
+    by_logit = LRPZPlus(net, bounds=(-1.0, 2.0)).attribute(images, target=1)
+    found = LRPZPlus(net, bounds=(-1.0, 2.0), start=start).attribute(images, target=1)
+    logit = net(images)[:, 1].detach().view(-1, *[1] * (images.dim() - 1))
+    torch.testing.assert_close(found * (logit if start == "one" else 1.0), by_logit)
+
+
+def test_z_b_written_out():
+    """The rule of the first layer by hand: x w - l w+ - h w-, over its sum; R starts at 1."""
+    torch.manual_seed(1)
+    low, high = -0.5, 1.5
+    layer = nn.Linear(4, 3, bias=False).double()
+    x = torch.rand(2, 4, dtype=torch.float64)
+    w = layer.weight.detach()  # (3, 4)
+    parts = x.unsqueeze(1) * w - low * w.clamp(min=0) - high * w.clamp(max=0)
+    expected = (parts / parts.sum(2, keepdim=True))[:, 2]
+    net = nn.Sequential(layer)
+    found = LRPZPlus(net, bounds=(low, high), start="one").attribute(x, target=2)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [nn.Softplus(), nn.Softplus(beta=20), nn.GELU(), nn.SiLU(), nn.ELU(), nn.LeakyReLU(0.1)],
+    ids=str,
+)
+def test_guided_backprop_clips_at_every_stand_in_for_a_relu(activation):
+    """Against the rule written out; on softplus nets it is not the plain gradient."""
+    torch.manual_seed(0)
+    first, second, last = (nn.Linear(5, 7), nn.Linear(7, 6), nn.Linear(6, 3))
+    net = nn.Sequential(first, activation, second, activation, last).double()
+    x = torch.randn(4, 5, dtype=torch.float64)
+
+    def slope(z):
+        z = z.detach().requires_grad_()
+        return torch.autograd.grad(activation(z).sum(), z)[0]
+
+    z1 = first(x)
+    z2 = second(activation(z1))
+    back = last.weight[1].expand(4, -1)
+    back = (back.clamp(min=0) * slope(z2)) @ second.weight
+    expected = (back.clamp(min=0) * slope(z1)) @ first.weight
+    found = DifferentiableGuidedBackprop(net).attribute(x, target=1)
+    torch.testing.assert_close(found, expected.detach())
+    plain = Saliency(net).attribute(x.clone().requires_grad_(), target=1, abs=False)
+    assert not torch.allclose(found, plain, rtol=0.01)
+
+
+@pytest.mark.parametrize("call", [F.relu, torch.relu, lambda z: z.relu(), F.softplus, F.gelu])
+def test_guided_backprop_refuses_activations_it_cannot_see(call):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.last(call(self.first(x)))
+
+    for method in (DifferentiableGuidedBackprop, DifferentiableDeconvolution):
+        with pytest.raises(TypeError, match=r"calls `(relu|softplus|gelu)` as a function"):
+            method(Net()).attribute(torch.rand(2, 4), target=0)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_graph_against_central_differences(name, net, images):
     """1e-5 relative in float64, on the softplus twin for the rules that need its curvature."""
@@ -147,6 +212,8 @@ def test_errors(net, monkeypatch):
         LRPZPlus(lambda x: F.relu(x))
     with pytest.raises(ValueError, match="`epsilon` must be in"):
         LRPEpsilonPlus(net, epsilon=0)
+    with pytest.raises(ValueError, match="`start` must be one of 'logit', 'one', got 'two'"):
+        LRPZPlus(net, start="two")
     monkeypatch.setitem(__import__("sys").modules, "zennit", None)
     with pytest.raises(
         ImportError, match=r"needs zennit; install it with `pip install captum_robust"

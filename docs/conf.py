@@ -38,6 +38,7 @@ maximum_signature_line_length = 88
 
 # Pages without names of their own: the top level is described name by name, the audit is a command.
 NAMESPACES = (
+    "examples",
     "noise",
     "transforms",
     "certificates",

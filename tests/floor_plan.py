@@ -13,6 +13,7 @@ PACKAGE = ROOT.name
 STOREYS = (
     "_version",
     "_base",
+    "examples",
     "noise",
     "transforms",
     "certificates",
@@ -32,9 +33,8 @@ def modules() -> dict[str, Path]:
     """Every module of the package by its dotted name; a package's is that of its folder."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
-        if path.name != "conftest.py":
-            dotted = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
-            found[dotted.removesuffix(".__init__")] = path
+        dotted = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+        found[dotted.removesuffix(".__init__")] = path
     return found
 
 

@@ -31,6 +31,8 @@ def top_mask(values: Tensor, count: int) -> Tensor:
     """Marks exactly the ``count`` largest of each row of ``(N, m)``; ties go to the lower index.
 
     Example:
+        >>> import torch
+        >>> from captum_robust._base.vectors import top_mask
         >>> top_mask(torch.tensor([[0.0, 1.0, 0.0, 0.0]]), 2).tolist()
         [[True, True, False, False]]
     """

@@ -32,7 +32,11 @@ class GaussianSmoothing(
         transform: applied to every sample; certificates need one of known range.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import GaussianSmoothing
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> GaussianSmoothing(Saliency(model)).attribute(torch.randn(3, 4), target=0).shape
         torch.Size([3, 4])
     """
@@ -57,7 +61,11 @@ class UniformSmoothing(
         transform: applied to every sample; certificates need one of known range.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import UniformSmoothing
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> smooth = UniformSmoothing(Saliency(model))
         >>> smooth.attribute(torch.randn(3, 4), target=0, radius=1.0, nt_samples=8).shape
         torch.Size([3, 4])
@@ -84,7 +92,11 @@ class UniGrad(UniformSmoothing):
         transform: applied to every sample; certificates need one of known range.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import UniGrad
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> UniGrad(Saliency(model)).attribute(torch.randn(3, 4), target=0, radius=0.5).shape
         torch.Size([3, 4])
     """
@@ -107,7 +119,11 @@ class SparsifiedSmoothGrad(GaussianSmoothing):
         transform: what is ranked, such as ``Abs() >> SumChannels()``; magnitudes by default.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> smooth = SparsifiedSmoothGrad(Saliency(model), keep=0.5)
         >>> smooth.attribute(torch.randn(3, 4), target=0, stdevs=0.1).shape
         torch.Size([3, 4])
@@ -134,7 +150,11 @@ class RelaxedSparsifiedSmoothGrad(GaussianSmoothing):
         transform: what is ranked, such as ``Abs() >> SumChannels()``; magnitudes by default.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import RelaxedSparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> smooth = RelaxedSparsifiedSmoothGrad(Saliency(model), keep=0.5, clip=0.25)
         >>> smooth.attribute(torch.randn(3, 4), target=0, stdevs=0.1).shape
         torch.Size([3, 4])
@@ -160,7 +180,11 @@ class ScaledSmoothGrad(GaussianSmoothing):
         transform: what is scaled, such as ``Abs() >> SumChannels()``; magnitudes by default.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import ScaledSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> ScaledSmoothGrad(Saliency(model)).attribute(torch.randn(3, 4), target=0).shape
         torch.Size([3, 4])
     """
@@ -179,7 +203,11 @@ class QuadraticSmoothGrad(GaussianSmoothing):
         transform: what is squared, such as ``SumChannels()``; the attribution by default.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import QuadraticSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> QuadraticSmoothGrad(Saliency(model)).attribute(torch.randn(3, 4), target=0).shape
         torch.Size([3, 4])
     """

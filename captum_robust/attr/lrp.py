@@ -42,6 +42,8 @@ class RuleAttribution(GradientAttribution):
         TypeError: if ``model`` is not a module.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.attr import RuleAttribution
         >>> class PlainGradient(RuleAttribution):
         ...     def composite(self):
         ...         from zennit.composites import LayerMapComposite
@@ -120,6 +122,8 @@ class LRPZPlus(RuleAttribution):
             flips the sign.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.attr import LRPZPlus
         >>> explained = LRPZPlus(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
         >>> explained.attribute(torch.ones(2, 4), target=0).shape
         torch.Size([2, 4])
@@ -158,6 +162,8 @@ class LRPEpsilonPlus(RuleAttribution):
         ValueError: if ``epsilon`` is not positive.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.attr import LRPEpsilonPlus
         >>> explained = LRPEpsilonPlus(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU()))
         >>> explained.attribute(torch.ones(2, 4), target=0).shape
         torch.Size([2, 4])
@@ -202,6 +208,8 @@ class DifferentiableGuidedBackprop(RuleAttribution):
             rule can act on it.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.attr import DifferentiableGuidedBackprop
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
         >>> explained = DifferentiableGuidedBackprop(net)
         >>> explained.attribute(torch.ones(2, 4), target=0).shape
@@ -229,6 +237,8 @@ class DifferentiableDeconvolution(RuleAttribution):
         TypeError: see :class:`DifferentiableGuidedBackprop`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.attr import DifferentiableDeconvolution
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU())
         >>> explained = DifferentiableDeconvolution(net)
         >>> explained.attribute(torch.ones(2, 4), target=0).shape

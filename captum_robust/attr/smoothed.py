@@ -59,8 +59,11 @@ class SmoothedAttribution(NoiseTunnel):
             :mod:`captum_robust.transforms.transform`.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
-        >>> from captum_robust.attr import Abs, UnitNorm
+        >>> from captum_robust.attr import Abs, SmoothedAttribution, UnitNorm
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> smooth = SmoothedAttribution(Saliency(model), transform=Abs() >> UnitNorm())
         >>> smooth.attribute(torch.randn(3, 4), target=0, stdevs=0.1, nt_samples=8).shape
         torch.Size([3, 4])
@@ -264,8 +267,11 @@ class SmoothedAttribution(NoiseTunnel):
                 not finite, or a map exceeds ``norm_bound``.
 
         Example:
+            >>> import torch
             >>> from captum.attr import Saliency
             >>> from captum_robust.attr import SparsifiedSmoothGrad
+            >>> from captum_robust.examples import example_model
+            >>> model = example_model()
             >>> smooth = SparsifiedSmoothGrad(Saliency(model), keep=0.5)
             >>> certificate = smooth.certify(
             ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=500, seed=0

@@ -49,8 +49,11 @@ class Certificate(FeatureAnswers, MapAnswers):
         device: where answers are put.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> certificate = SparsifiedSmoothGrad(Saliency(model), keep=2).certify(
         ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=500, seed=0
         ... )

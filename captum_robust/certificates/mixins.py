@@ -30,6 +30,7 @@ class TopKCertificateMixin(CertificateMixin):
     Admitted by maps with a known range. Levine et al. (2019), Corollary 2; Anani et al. (2025).
 
     Example:
+        >>> from captum_robust.certificates import TopKCertificateMixin
         >>> TopKCertificateMixin.certificate_questions
         ('overlap', 'precedes', 'pixels', 'region_mass')
     """
@@ -43,6 +44,7 @@ class RankCertificateMixin(CertificateMixin):
     Admitted by maps with a known range. Levine et al. (2019), section 3.
 
     Example:
+        >>> from captum_robust.certificates import RankCertificateMixin
         >>> RankCertificateMixin.certificate_questions
         ('rank',)
     """
@@ -56,6 +58,7 @@ class CosineCertificateMixin(CertificateMixin):
     Admitted by maps with a bound on their norm. Wang and Kong (2024), corrected.
 
     Example:
+        >>> from captum_robust.certificates import CosineCertificateMixin
         >>> CosineCertificateMixin.certificate_questions
         ('cosine', 'angle', 'l2_deviation')
     """

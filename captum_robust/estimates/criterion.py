@@ -35,7 +35,9 @@ class CriterionBound:
         frobenius: :math:`\epsilon\,\|J\|_F / \|g(x + \delta)\|_2`, the norm from random vectors.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.estimates import criterion_bound
         >>> square = Saliency(lambda x: x.square().sum(1) / 2)  # g = x, a right angle to x + delta
         >>> x, y = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
         >>> found = criterion_bound(square, x, y)
@@ -97,7 +99,11 @@ def criterion_bound(
         RuntimeError: if a map or a product is not finite.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.estimates import criterion_bound
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> x = torch.randn(2, 4)
         >>> found = criterion_bound(Saliency(model), x, x + 0.01, target=0, abs=False)
         >>> bool((found.measured <= found.sharp).all() and (found.sharp <= found.spectral).all())

@@ -57,6 +57,8 @@ def cross_entropy_hessian_spectrum(
         TypeError: if the inputs are not floating point.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.estimates import cross_entropy_hessian_spectrum
         >>> net = torch.nn.Linear(4, 2, bias=False)
         >>> weights = net.weight.data.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 1.0, 0, 0]]))
         >>> cross_entropy_hessian_spectrum(net, torch.zeros(1, 4))  # p = 1/2, |w_1 - w_2|^2 / 4
@@ -92,6 +94,10 @@ def cross_entropy_hessian_top(
         TypeError: if the inputs are not floating point.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.estimates import cross_entropy_hessian_top
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> value, direction = cross_entropy_hessian_top(model, torch.zeros(2, 4))
         >>> torch.allclose(direction.norm(dim=1), torch.ones(2))
         True

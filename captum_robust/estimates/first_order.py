@@ -91,7 +91,9 @@ def first_order_deviation(
         UserWarning: if a solve did not converge, a map is zero, or the net is piecewise linear.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.estimates import first_order_deviation
         >>> quadratic = lambda x: (x**2 * torch.tensor([1.0, 2.0])).sum(1)  # H = diag(2, 4)
         >>> found = first_order_deviation(Saliency(quadratic), torch.ones(1, 2), epsilon=0.1)
         >>> found.deviation, found.largest_epsilon(l2=0.8)

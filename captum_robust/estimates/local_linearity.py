@@ -47,7 +47,9 @@ def local_linearity_gap(
         RuntimeError: if a map or a product is not finite.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.estimates import local_linearity_gap
         >>> cubic = lambda x: (x**3).sum(1)  # g = 3 x^2, J = 6 x: what is missed is 3 delta^2
         >>> local_linearity_gap(Saliency(cubic), torch.ones(1, 1), torch.full((1, 1), 1.5))
         tensor([0.7500], dtype=torch.float64)
@@ -99,7 +101,9 @@ def attribution_jacobian(
         RuntimeError: if a map or a product is not finite.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient
+        >>> from captum_robust.estimates import attribution_jacobian
         >>> product = lambda x: x[:, 0] * x[:, 1] + x[:, 0] - x[:, 1]
         >>> attribution_jacobian(InputXGradient(product), torch.tensor([[1.0, 0.0]]))
         tensor([[[1., 1.],
@@ -132,6 +136,8 @@ def diagonal_share(jacobian: Tensor) -> Tensor:
         ValueError: if the matrices are not square.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.estimates import diagonal_share
         >>> diagonal_share(torch.tensor([[[3.0, 1.0], [0.0, -4.0]]]))
         tensor([0.8750])
     """

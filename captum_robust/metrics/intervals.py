@@ -52,6 +52,8 @@ def bootstrap_interval(
         ValueError: if an argument is out of range, or a column has fewer than two finite values.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import bootstrap_interval
         >>> interval = bootstrap_interval(torch.tensor([0.1, 0.4, 0.5, 0.9]), seed=0)
         >>> interval.low < interval.mean < interval.high
         True

@@ -25,6 +25,7 @@ class UniformBallNoise(NoiseLaw):
     number with all digits lost for small :math:`\epsilon`.
 
     Example:
+        >>> from captum_robust.noise import UniformBallNoise
         >>> law = UniformBallNoise()
         >>> shift = 0.01 * law.radius_in_stdevs(3072)       # epsilon = 0.01 r
         >>> round(float(law.total_variation(shift, 3072)), 8)

@@ -26,6 +26,7 @@ class UniformBoxNoise(NoiseLaw):
     certificate is ours.
 
     Example:
+        >>> from captum_robust.noise import UniformBoxNoise
         >>> law = UniformBoxNoise()
         >>> float(law.total_variation(law.radius_in_stdevs(5), dimension=5))
         0.5

@@ -22,6 +22,7 @@ class GaussianNoise(NoiseLaw):
     Levine et al. (2019), Theorem 1; half-spaces attain both.
 
     Example:
+        >>> from captum_robust.noise import GaussianNoise
         >>> round(float(GaussianNoise().lower(0.8, 0.6, dimension=784)), 4)
         0.5955
     """

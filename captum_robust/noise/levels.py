@@ -25,6 +25,8 @@ class Relative:
         share: of the range, >= 0.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.noise import Relative
         >>> Relative(0.1).resolve(torch.tensor([[0.0, 5.0], [1.0, 1.0]]))
         tensor([[0.5000],
                 [0.0000]])

@@ -32,6 +32,8 @@ class Shift:
         weighted: whether features of an example differ in standard deviation.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.certificates import Shift
         >>> from captum_robust.noise import GaussianNoise
         >>> level = torch.tensor([0.5, 0.25], dtype=torch.float64)
         >>> Shift(GaussianNoise(), dimension=4, smallest=level, weighted=False).stdevs

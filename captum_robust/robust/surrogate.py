@@ -109,6 +109,8 @@ def softplus_surrogate(
         RuntimeError: at the first call, as ``strict`` says.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.robust import softplus_surrogate
         >>> twin = softplus_surrogate(torch.nn.ReLU(), beta=1.0)
         >>> twin(torch.zeros(1))
         tensor([0.6931])

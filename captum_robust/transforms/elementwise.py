@@ -12,6 +12,8 @@ class Abs(ElementwiseTransform):
     r"""Absolute values, :math:`|g|`. Range: :math:`[0, \infty)`; norm as before.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import Abs
         >>> Abs()((torch.tensor([[-2.0, 1.0]]),))
         (tensor([[2., 1.]]),)
     """
@@ -29,6 +31,8 @@ class Square(ElementwiseTransform):
     The norm follows from :math:`\|g^2\|_2 = \|g\|_4^2 \le \|g\|_2^2`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import Square
         >>> Square()((torch.tensor([[-2.0, 1.0]]),))
         (tensor([[4., 1.]]),)
     """

@@ -26,6 +26,8 @@ class Sparsify(JointTransform):
         keep: features marked, a share in ``(0, 1]`` (rounded up) or a count.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import Sparsify
         >>> Sparsify(1)((torch.tensor([[1.0, 3.0, 3.0], [0.0, 0.0, 0.0]]),))
         (tensor([[0., 1., 0.],
                 [0., 0., 0.]]),)
@@ -60,6 +62,8 @@ class Relax(JointTransform):
             the largest.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import Relax
         >>> Relax(keep=3, clip=0)((torch.tensor([[1.0, 4.0, 2.0, 0.5]]),))
         (tensor([[0.2500, 1.0000, 0.5000, 0.0000]]),)
     """
@@ -102,6 +106,8 @@ class Rank(JointTransform):
             [0, 1] that do not increase; default :math:`f(k) = 1 - (k-1)/m`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import Rank
         >>> Rank()((torch.tensor([[5.0, 9.0, 5.0, 0.0]]),))
         (tensor([[0.7500, 1.0000, 0.5000, 0.2500]]),)
     """

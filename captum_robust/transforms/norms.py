@@ -18,6 +18,8 @@ class UnitNorm(JointTransform):
     The smoothed map is then an average of directions; its norm says how far they agree.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import UnitNorm
         >>> UnitNorm()((torch.tensor([[3.0], [0.0]]), torch.tensor([[4.0], [0.0]])))
         (tensor([[0.6000],
                 [0.0000]]), tensor([[0.8000],
@@ -39,6 +41,8 @@ class UnitSum(JointTransform):
     (2022) is about.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import UnitSum
         >>> UnitSum()((torch.tensor([[1.0, -3.0], [0.0, 0.0]]),))
         (tensor([[0.2500, 0.7500],
                 [0.0000, 0.0000]]),)
@@ -59,6 +63,8 @@ class ClipNorm(JointTransform):
         bound: the norm :math:`M` beyond which a map is scaled down, > 0.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import ClipNorm
         >>> ClipNorm(1.0)((torch.tensor([[3.0, 4.0], [0.3, 0.4]]),))
         (tensor([[0.6000, 0.8000],
                 [0.3000, 0.4000]]),)
@@ -87,6 +93,8 @@ class ScaleToMax(JointTransform):
     Levine et al. (2019), section 3 (scaled SmoothGrad).
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import ScaleToMax
         >>> ScaleToMax()((torch.tensor([[1.0, 4.0], [0.0, 0.0]]),))
         (tensor([[0.2500, 1.0000],
                 [0.0000, 0.0000]]),)

@@ -20,6 +20,7 @@ class MapRange:
         total: the sum of the elements is at most this; infinity where elements may be negative.
 
     Example:
+        >>> from captum_robust.transforms import MapRange
         >>> MapRange(low=-1.0, high=0.5).magnitude
         1.0
     """

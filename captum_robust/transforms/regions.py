@@ -16,6 +16,8 @@ class SumChannels(ElementwiseTransform):
     The norm grows by at most :math:`\sqrt C` (Cauchy and Schwarz).
 
     Example:
+        >>> import torch
+        >>> from captum_robust.transforms import SumChannels
         >>> SumChannels()((torch.ones(1, 3, 1, 2),))[0].shape
         torch.Size([1, 1, 1, 2])
     """

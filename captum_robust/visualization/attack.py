@@ -53,6 +53,8 @@ def visualize_attack(
         ValueError: if a shape is not that of an image, or two shapes differ.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.visualization import visualize_attack
         >>> x, y = torch.rand(1, 8, 8), torch.rand(1, 8, 8)
         >>> figure, axes = visualize_attack(x, y, torch.randn(1, 8, 8), torch.randn(1, 8, 8), k=8)
         >>> [one.get_title() for one in axes[:2]]

@@ -85,8 +85,12 @@ def visualize_certified_features(
             image, or the certificate does not answer the question.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.visualization import visualize_certified_features
+        >>> model = example_model()
         >>> certificate = SparsifiedSmoothGrad(Saliency(model), keep=2).certify(
         ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=500, seed=0
         ... )

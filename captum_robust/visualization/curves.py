@@ -55,6 +55,9 @@ def visualize_curves(
         ValueError: if percentiles do not increase, or values do not fit their sizes.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import CertifiedCurves
+        >>> from captum_robust.visualization import visualize_curves
         >>> sizes = torch.tensor([0.0, 0.1, 0.2])
         >>> curves = CertifiedCurves(sizes, torch.tensor([[1.0, 0.75, 0.25], [1.0, 0.25, 0.0]]))
         >>> figure, axis = visualize_curves(curves, ylabel="certified overlap")

@@ -62,6 +62,8 @@ def visualize_local_linearity(
         ValueError: if gaps do not have one column for each size.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.visualization import visualize_local_linearity
         >>> figure, axis = visualize_local_linearity([0.1, 0.2], torch.tensor([[0.25, 1.0]] * 3))
         >>> axis.lines[0].get_ydata().tolist()
         [0.25, 1.0]
@@ -114,6 +116,8 @@ def visualize_jacobian(
         ValueError: if it is not one matrix.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.visualization import visualize_jacobian
         >>> figure, axis = visualize_jacobian(torch.eye(4))
         >>> axis.images[0].get_array().shape
         (4, 4)
@@ -167,6 +171,8 @@ def visualize_margins(
         ValueError: if the numbers of examples differ.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.visualization import visualize_margins
         >>> figure, axis = visualize_margins(torch.ones(4), torch.tensor([0.1, 0.2, 0.3, 1.5]))
         >>> axis.get_legend().get_texts()[0].get_text()
         '1 of 4 violated'

@@ -47,6 +47,8 @@ def visualize_maps(
         ValueError: if a shape is not that of images, or there are more or fewer maps than images.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.visualization import visualize_maps
         >>> images = torch.rand(2, 3, 8, 8)
         >>> maps = {"plain": torch.randn(2, 3, 8, 8), "smoothed": torch.randn(2, 3, 8, 8)}
         >>> figure, axes = visualize_maps(images, maps)
@@ -98,8 +100,10 @@ def visualize_radius_sweep(
         ValueError: if the maps are not as many as the radii, or a radius is negative.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import UniGrad
+        >>> from captum_robust.visualization import visualize_radius_sweep
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
         >>> x, uniform = torch.rand(1, 1, 8, 8), UniGrad(Saliency(net))
         >>> maps = [uniform.attribute(x, target=3, radius=r) for r in (0.1, 0.3)]

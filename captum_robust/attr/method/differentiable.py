@@ -77,6 +77,7 @@ def differentiable(attribution: Attribution) -> Iterator[Attribution]:
     Example:
         >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.attr.method.differentiable import differentiable
         >>> saliency = Saliency(lambda x: (x**3).sum(1))
         >>> x = torch.ones(1, 2, requires_grad=True)
         >>> with differentiable(saliency):

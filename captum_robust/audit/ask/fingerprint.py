@@ -34,6 +34,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What differs between two fingerprints, in words.
 
     Example:
+        >>> from captum_robust.audit.ask.fingerprint import differences
         >>> differences({"--noise": "0.25", "torch": "2.3"}, {"--noise": "0.5", "torch": "2.3"})
         ['--noise was 0.25 and is 0.5']
     """

@@ -27,6 +27,7 @@ def share_or_count(text: str) -> int | float:
     """Reads ``10%`` as a share and ``25`` as a count.
 
     Example:
+        >>> from captum_robust.audit.ask.options import share_or_count
         >>> share_or_count("10%"), share_or_count("25")
         (0.1, 25)
     """
@@ -58,6 +59,7 @@ def read_normalization(text: str) -> Normalization:
     """Reads means and standard deviations of the channels.
 
     Example:
+        >>> from captum_robust.audit.ask.options import read_normalization
         >>> read_normalization("0.5,0.4,0.3/0.25")
         ((0.5, 0.4, 0.3), (0.25,))
     """

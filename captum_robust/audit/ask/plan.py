@@ -131,6 +131,7 @@ def normalization_text(value: Normalization) -> str:
     """Means and standard deviations as the command line takes them.
 
     Example:
+        >>> from captum_robust.audit.ask.plan import normalization_text
         >>> normalization_text(((0.5, 0.25), (1.0,)))
         '0.5,0.25/1'
     """

@@ -76,6 +76,7 @@ def printable(text: str) -> str:
     r"""The text without line ends, control or direction characters, and without lone surrogates.
 
     Example:
+        >>> from captum_robust.audit.ask.usage import printable
         >>> print(printable("a" + chr(10) + chr(0x202E) + "b"))
         a\n\u202eb
     """

@@ -248,6 +248,8 @@ def as_images(x: np.ndarray[Any, Any]) -> tuple[Tensor, str, tuple[float, float]
     """An array as ``(N, C, H, W)``, its unit and bounds once bytes are divided by 255.
 
     Example:
+        >>> import numpy as np
+        >>> from captum_robust.audit.load.data import as_images
         >>> images, unit, bounds = as_images(np.zeros((2, 4, 5, 3), dtype=np.uint8))
         >>> images.shape, unit
         (torch.Size([2, 3, 4, 5]), 'pixel values in [0, 1]')

@@ -121,6 +121,7 @@ def side_of_pictures(methods: int) -> int:
     """The longest side of the pictures on a page of so many methods, so that pages stay small.
 
     Example:
+        >>> from captum_robust.audit.load.images import side_of_pictures
         >>> side_of_pictures(1), side_of_pictures(3), side_of_pictures(9)
         (96, 86, 54)
     """

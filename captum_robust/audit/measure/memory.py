@@ -24,6 +24,7 @@ def rows_of_a_pass(features: int) -> int:
     """Rows that are run together of inputs of a size; fixed, since it moves the last digits.
 
     Example:
+        >>> from captum_robust.audit.measure.memory import rows_of_a_pass
         >>> rows_of_a_pass(64), rows_of_a_pass(3 * 224 * 224)
         (128, 13)
     """
@@ -34,6 +35,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on the CPU or an accelerator.
 
     Example:
+        >>> from captum_robust.audit.measure.memory import is_out_of_memory
         >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory")), (
         ...     is_out_of_memory(RuntimeError("shapes differ"))
         ... )

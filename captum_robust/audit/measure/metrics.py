@@ -281,6 +281,7 @@ def frame_width(shape: tuple[int, ...]) -> int:
     """The frame of Joo et al. (2023), 5 pixels wide of 32, scaled to an image of this shape.
 
     Example:
+        >>> from captum_robust.audit.measure.metrics import frame_width
         >>> frame_width((32, 32)), frame_width((8, 8))
         (5, 1)
     """

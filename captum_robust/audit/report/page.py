@@ -86,6 +86,7 @@ def content_hash(script: str) -> str:
     """The digest by which a content security policy names a script.
 
     Example:
+        >>> from captum_robust.audit.report.page import content_hash
         >>> content_hash("")
         'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
     """

@@ -174,6 +174,7 @@ def file_stem(example: int) -> str:
     """The name of an example's files; made of its number, never of a name in the data.
 
     Example:
+        >>> from captum_robust.audit.run.journal import file_stem
         >>> file_stem(731)
         '000731'
     """

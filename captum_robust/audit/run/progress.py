@@ -91,6 +91,7 @@ def duration(seconds: float) -> str:
     """A time as a person says it.
 
     Example:
+        >>> from captum_robust.audit.run.progress import duration
         >>> duration(0.4), duration(75), duration(5000), duration(200_000)
         ('1 s', '75 s', '83 min', '56 h')
     """

@@ -127,6 +127,7 @@ def shares(positions: Sequence[int], rank: int, size: int) -> list[int]:
     """The positions of one process, so that all have about as many.
 
     Example:
+        >>> from captum_robust.audit.run.work import shares
         >>> shares([0, 3, 4, 7, 9], rank=1, size=2)
         [3, 7]
     """

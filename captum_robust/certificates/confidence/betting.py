@@ -33,6 +33,7 @@ def betting_lower(values: ArrayLike, alpha: float) -> float:
         The bound, rounded down. For an upper bound take ``1 - betting_lower(1 - values, alpha)``.
 
     Example:
+        >>> from captum_robust.certificates import betting_lower
         >>> 0.95 < betting_lower([1.0] * 100, alpha=0.05) < 0.05 ** (1 / 100)
         True
     """

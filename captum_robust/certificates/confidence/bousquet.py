@@ -33,6 +33,7 @@ def bousquet_radius(
         nonnegative: whether maps have no negative element.
 
     Example:
+        >>> from captum_robust.certificates import bousquet_radius
         >>> bousquet_radius(0.9, 0.02, samples=8192, alpha=0.025, norm=1.0) < 0.02
         True
     """

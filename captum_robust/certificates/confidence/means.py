@@ -34,6 +34,7 @@ def hoeffding(
         Lower and upper bounds in [0, 1], float64.
 
     Example:
+        >>> from captum_robust.certificates import hoeffding
         >>> low, high = hoeffding([0.5], samples=8192, alpha=0.05, comparisons=150528)
         >>> round(float(high[0] - 0.5), 5)
         0.03087
@@ -69,6 +70,7 @@ def clopper_pearson(
         Lower and upper bounds in [0, 1], float64.
 
     Example:
+        >>> from captum_robust.certificates import clopper_pearson
         >>> low, high = clopper_pearson([0.0], samples=100, alpha=0.1, comparisons=1)
         >>> float(low[0]), round(float(high[0]), 4)
         (0.0, 0.0295)
@@ -111,6 +113,7 @@ def kl_chernoff(
         Lower and upper bounds in [0, 1], float64.
 
     Example:
+        >>> from captum_robust.certificates import kl_chernoff
         >>> low, high = kl_chernoff([0.0, 0.5], samples=1000, alpha=0.1, comparisons=1)
         >>> high.round(4)
         array([0.003 , 0.5386])
@@ -128,6 +131,7 @@ def kl_upper(means: ArrayLike, level: float) -> Array:
         level: >= 0.
 
     Example:
+        >>> from captum_robust.certificates.confidence.means import kl_upper
         >>> float(kl_upper(0.0, 0.1).round(4))  # 1 - exp(-0.1)
         0.0952
     """
@@ -162,6 +166,7 @@ def empirical_bernstein(
         Lower and upper bounds in [0, 1], float64.
 
     Example:
+        >>> from captum_robust.certificates import empirical_bernstein
         >>> low, high = empirical_bernstein([0.5], [0.0], samples=1000, alpha=0.1, comparisons=1)
         >>> round(float(high[0]), 4)
         0.5086

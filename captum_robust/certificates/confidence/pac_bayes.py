@@ -53,6 +53,7 @@ def pac_bayes_radius(
         nonnegative: whether maps have no negative element.
 
     Example:
+        >>> from captum_robust.certificates import pac_bayes_radius
         >>> round(pac_bayes_radius(0.9, 0.02, samples=8192, alpha=0.02, norm=1.0), 3)
         0.016
     """

@@ -38,6 +38,7 @@ def mean_upper(average: float, limit: float, samples: int, alpha: float) -> floa
         alpha: probability of failure.
 
     Example:
+        >>> from captum_robust.certificates.confidence.spread import mean_upper
         >>> round(mean_upper(0.0, limit=2.0, samples=1000, alpha=0.05), 5)
         0.00598
     """
@@ -49,6 +50,7 @@ def mean_lower(average: float, low: float, high: float, samples: int, alpha: flo
     """Lower bound on the mean of a variable in [``low``, ``high``], from an average.
 
     Example:
+        >>> from captum_robust.certificates.confidence.spread import mean_lower
         >>> mean_lower(1.0, low=-1.0, high=1.0, samples=1000, alpha=0.05) > 0.99
         True
     """
@@ -70,6 +72,7 @@ def trace_upper(
         nonnegative: whether maps have no negative element.
 
     Example:
+        >>> from captum_robust.certificates import trace_upper
         >>> round(trace_upper(0.25, pairs=1000, alpha=0.05, norm=1.0), 4)
         0.3042
     """
@@ -118,6 +121,7 @@ def top_eigenvalue_upper(
             Gram matrix of the :math:`D_pD_p^T/2`; must not be under-estimated either.
 
     Example:
+        >>> from captum_robust.certificates import top_eigenvalue_upper
         >>> round(top_eigenvalue_upper(0.01, pairs=4096, alpha=0.02, norm=1.0), 4)
         0.0175
         >>> bet = top_eigenvalue_upper(0.01, 4096, alpha=0.02, norm=1.0, sample_fourth=0.0005)
@@ -160,6 +164,7 @@ def sample_top_eigenvalue(gram: Array, pairs: int) -> float:
 
     Example:
         >>> import numpy as np
+        >>> from captum_robust.certificates.confidence.spread import sample_top_eigenvalue
         >>> round(sample_top_eigenvalue(np.eye(4) * 2.0, pairs=4), 9)
         0.25
     """

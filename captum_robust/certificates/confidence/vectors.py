@@ -23,6 +23,7 @@ def norm_radius(norm: float, samples: int, alpha: float, nonnegative: bool = Fal
         nonnegative: whether samples have no negative element.
 
     Example:
+        >>> from captum_robust.certificates import norm_radius
         >>> round(norm_radius(1.0, samples=100_000, alpha=0.01), 5)
         0.01276
     """

@@ -27,6 +27,7 @@ def cosine_from_sine(sine: ArrayLike, nonnegative: bool = False) -> Array:
         Cosines, rounded down; -1 (0 for nonnegative maps) where nothing is certified.
 
     Example:
+        >>> from captum_robust.certificates import cosine_from_sine
         >>> cosine_from_sine([0.6, 1.0]).round(6)
         array([ 0.8, -1. ])
     """

@@ -28,6 +28,7 @@ class ExchangeCosts:
         count: K, in [1, m].
 
     Example:
+        >>> from captum_robust.certificates import ExchangeCosts
         >>> costs = ExchangeCosts([3.0, 2.0, 1.0, 0.0], count=2)
         >>> round(costs.cost(1), 6)  # 2 and 1 meet at 1.5
         0.707107

@@ -52,6 +52,7 @@ def smoothgrad_lipschitz(
         ValueError: if ``low`` is not below ``high``, or a standard deviation is not > 0.
 
     Example:
+        >>> from captum_robust.certificates import smoothgrad_lipschitz
         >>> float(smoothgrad_lipschitz(0.0, 1.0, 0.5).round(4))
         1.9358
     """
@@ -91,6 +92,7 @@ def smoothgrad_deviation(
         Distances in units of the gradient, float64.
 
     Example:
+        >>> from captum_robust.certificates import smoothgrad_deviation
         >>> smoothgrad_deviation([0.1, 10.0], 0.0, 1.0, 0.5).round(3)
         array([0.194, 1.596])
     """
@@ -111,6 +113,7 @@ def smoothgrad_radius(deviation: ArrayLike, low: float, high: float, stdev: Arra
         Radii in input units, rounded down; infinity where no perturbation goes beyond.
 
     Example:
+        >>> from captum_robust.certificates import smoothgrad_radius
         >>> smoothgrad_radius([0.19358, 2.0], 0.0, 1.0, 0.5).round(4)
         array([0.1, inf])
     """

@@ -56,6 +56,7 @@ def displacement_shifts(
         which n features are not certified to stay. ``-inf`` where they are not at shift 0.
 
     Example:
+        >>> from captum_robust.certificates import displacement_shifts
         >>> from captum_robust.noise import GaussianNoise
         >>> h = [0.95, 0.9, 0.1, 0.05]
         >>> displacement_shifts(h, h, h, 2, GaussianNoise(), 4).round(3)

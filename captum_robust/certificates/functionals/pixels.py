@@ -29,6 +29,7 @@ def pixel_decisions(lower: ArrayLike, upper: ArrayLike) -> Decisions:
         Decisions of the same shape, int8.
 
     Example:
+        >>> from captum_robust.certificates import pixel_decisions
         >>> pixel_decisions([0.6, 0.1, 0.4], [0.9, 0.3, 0.7])
         array([ 1,  0, -1], dtype=int8)
     """
@@ -59,6 +60,7 @@ def holm_decisions(means: ArrayLike, samples: int, alpha: float, threshold: floa
         Decisions ``(m,)``, int8.
 
     Example:
+        >>> from captum_robust.certificates import holm_decisions
         >>> holm_decisions([1.0, 0.0, 0.5], samples=50, alpha=0.001, threshold=0.75)
         array([ 1,  0, -1], dtype=int8)
     """

@@ -27,6 +27,7 @@ def certified_ranks(lower: ArrayLike, upper: ArrayLike) -> Ranks:
         Ranks ``(m,)`` in [1, m]; 1 is the largest.
 
     Example:
+        >>> from captum_robust.certificates import certified_ranks
         >>> certified_ranks([0.8, 0.4, 0.1], [0.9, 0.5, 0.4])
         array([1, 3, 3])
     """
@@ -52,6 +53,7 @@ def conserved_ranks(lower: ArrayLike, total: float) -> Ranks:
         Ranks ``(m,)`` in [1, m].
 
     Example:
+        >>> from captum_robust.certificates import conserved_ranks
         >>> conserved_ranks([0.5, 0.0, 0.9], total=2.0)
         array([3, 3, 2])
     """
@@ -84,6 +86,7 @@ def median_rank_bound(
         The rank, or infinity where nothing is certified.
 
     Example:
+        >>> from captum_robust.certificates import median_rank_bound
         >>> sparsified = [1.0] * 100 + [0.0] * 900
         >>> median_rank_bound(100, sparsified, ratio=0.2, half_width=0.0)
         291.0

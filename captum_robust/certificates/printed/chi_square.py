@@ -40,6 +40,7 @@ class QuadraticForm:
         variances: :math:`s^2`, ``(m,)``, >= 0, not all 0.
 
     Example:
+        >>> from captum_robust.certificates import QuadraticForm
         >>> form = QuadraticForm([1.0, 0.0, 2.0], [0.5, 1.0, 2.0])
         >>> round(float(form.cdf(8.5)), 6)
         0.606785
@@ -211,6 +212,7 @@ def published_norm_interval(
         Lower and upper end for the norm of the expected map.
 
     Example:
+        >>> from captum_robust.certificates import published_norm_interval
         >>> low, high = published_norm_interval([3.0, 4.0], [1.0, 1.0], samples=100, alpha=0.1)
         >>> round(low, 3), round(high, 3)
         (4.837, 5.165)
@@ -240,6 +242,7 @@ def published_cosine_interval(
         deviation: :math:`\Delta`, >= 0, the l2 distance by which the expected map may move.
 
     Example:
+        >>> from captum_robust.certificates import published_cosine_interval
         >>> low, high = published_cosine_interval([3.0, 4.0], [1.0, 1.0], 100, 0.1, deviation=5.0)
         >>> round(low, 3), round(high, 3)
         (0.695, 0.719)
@@ -287,6 +290,8 @@ def norm_lower_asymptotic(
         alpha: probability of error, in (0, 1).
 
     Example:
+        >>> import numpy as np
+        >>> from captum_robust.certificates import norm_lower_asymptotic
         >>> maps = np.random.default_rng(0).normal(0.5, 1.0, (400, 9))
         >>> found = norm_lower_asymptotic(maps, (maps**2).sum(1), size=1, alpha=0.05)
         >>> 0 < found.lower < 1.5  # the norm of the expected map

@@ -34,6 +34,7 @@ def published_displacement_shifts(
     overlap can never be certified.
 
     Example:
+        >>> from captum_robust.certificates.printed.formulas import published_displacement_shifts
         >>> from captum_robust.noise import GaussianNoise
         >>> h = [0.95, 0.9, 0.1, 0.05]
         >>> published_displacement_shifts(h, h, h, 2, GaussianNoise(), 4).round(3)

@@ -29,6 +29,7 @@ def gaussian_mechanism_delta(budget: ArrayLike, shift: ArrayLike) -> Array:
         shift: :math:`t = \|\delta\|_2/\sigma`, >= 0.
 
     Example:
+        >>> from captum_robust.certificates.printed.lecuyer import gaussian_mechanism_delta
         >>> float(gaussian_mechanism_delta(1.0, 0.3).round(6))
         0.004832
     """
@@ -56,6 +57,7 @@ def lecuyer_floor(means: ArrayLike, shift: ArrayLike) -> Array:
         Floors, float64, rounded down; negative where no feature is certified to stay below.
 
     Example:
+        >>> from captum_robust.certificates import lecuyer_floor
         >>> lecuyer_floor([0.5, 0.8, 0.95], 0.06).round(4)
         array([0.3294, 0.5369, 0.642 ])
     """
@@ -90,6 +92,7 @@ def lecuyer_separation(lower: ArrayLike, upper: ArrayLike, margin: ArrayLike = 0
         shift 0.
 
     Example:
+        >>> from captum_robust.certificates import lecuyer_separation
         >>> lecuyer_separation([0.8, 0.5], [0.5369, 0.6]).round(3)
         array([0.06, -inf])
     """
@@ -114,6 +117,7 @@ class LecuyerGaussianNoise(GaussianNoise):
     is computed, as the comparator of Levine et al. (2019), appendix J; it samples the same noise.
 
     Example:
+        >>> from captum_robust.certificates import LecuyerGaussianNoise
         >>> from captum_robust.certificates.functionals.overlap import displacement_shifts
         >>> h = [0.95, 0.9, 0.1, 0.05]
         >>> displacement_shifts(h, h, h, 2, LecuyerGaussianNoise(), 4).round(3)

@@ -51,6 +51,7 @@ def renyi_threshold(
         The divergence in nats; 0 where features are tied.
 
     Example:
+        >>> from captum_robust.certificates import renyi_threshold
         >>> round(renyi_threshold([0.9, 0.05, 0.05], count=1, order=1.5), 4)
         1.1649
     """
@@ -104,6 +105,7 @@ def renyi_displacement_shifts(
         are not certified to stay at shift 0.
 
     Example:
+        >>> from captum_robust.certificates import renyi_displacement_shifts
         >>> h = [0.6, 0.3, 0.06, 0.04]
         >>> renyi_displacement_shifts(h, h, h, 2).round(3)
         array([0.438, 1.062])

@@ -50,6 +50,7 @@ class CenterTerms:
         ValueError: if an argument lies outside its range, or the samples are too few for alpha.
 
     Example:
+        >>> from captum_robust.certificates import CenterTerms
         >>> terms = CenterTerms(candidates=16, samples=1000, certify_samples=1000, slack=0.1)
         >>> terms.total_samples
         3016
@@ -105,6 +106,7 @@ def choose_center(distances: ArrayLike) -> tuple[int, float]:
         ``ceil(n/2)``-th smallest, so that at least half of the selection is inside.
 
     Example:
+        >>> from captum_robust.certificates.procedures.center import choose_center
         >>> choose_center([[3.0, 1.0, 2.0, 9.0], [1.0, 1.5, 9.0, 9.0]])
         (1, 1.5)
     """
@@ -126,6 +128,9 @@ def center_abstains(distances: ArrayLike, radius: float, terms: CenterTerms) -> 
         terms: of the procedure.
 
     Example:
+        >>> import numpy as np
+        >>> from captum_robust.certificates import CenterTerms
+        >>> from captum_robust.certificates.procedures.center import center_abstains
         >>> center_abstains(np.linspace(0, 2, 2000), 1.0, CenterTerms())
         False
     """
@@ -162,6 +167,8 @@ def center_radius(
         enough out.
 
     Example:
+        >>> import numpy as np
+        >>> from captum_robust.certificates import CenterTerms, center_radius
         >>> float(center_radius(np.linspace(0, 1, 1001), 0.8, CenterTerms()))
         2.475
     """

@@ -166,8 +166,12 @@ def center_smoothing(
         RuntimeError: if samples are dependent or an attribution is not finite.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import GaussianSmoothing
+        >>> from captum_robust.certificates import center_smoothing
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> found = center_smoothing(
         ...     GaussianSmoothing(Saliency(model)), torch.zeros(2, 4), target=0, seed=0,
         ...     stdevs=0.1, nt_samples=200, certify_samples=200, slack=0.2,

@@ -56,6 +56,7 @@ def radius_at_norm(
         Radii in input units, infinity where the norm is 0.
 
     Example:
+        >>> from captum_robust.certificates import radius_at_norm
         >>> float(radius_at_norm(1.0, 1.0, 0.9, 0.5, dimension=784).round(2))
         25.31
     """
@@ -146,8 +147,12 @@ def smallest_radius(
             norm of maps has no bound.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import UniformSmoothing, UnitNorm
+        >>> from captum_robust.certificates import smallest_radius
+        >>> from captum_robust.examples import example_model
+        >>> model = example_model()
         >>> smooth = UniformSmoothing(Saliency(model), transform=UnitNorm())
         >>> found = smallest_radius(
         ...     smooth, torch.zeros(2, 4), target=0, epsilon=0.02, cosine=0.8, nt_samples=200,

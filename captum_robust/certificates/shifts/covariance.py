@@ -24,6 +24,7 @@ def hcr_shift(shift: Array | float, eigenvalue: Array | float) -> Array:
         eigenvalue: bound on :math:`\lambda_{\max}`; infinity where none is known.
 
     Example:
+        >>> from captum_robust.certificates import hcr_shift
         >>> float(hcr_shift(0.5, 0.01).round(4))
         0.0533
     """

@@ -29,6 +29,7 @@ def variance_shift(lower: float, variance: float, shift: float) -> float:
         shift: t, >= 0.
 
     Example:
+        >>> from captum_robust.certificates import variance_shift
         >>> round(variance_shift(0.8, 0.01, 0.5), 4)
         0.7467
     """
@@ -60,6 +61,7 @@ def moment_shift(lower: float, upper: float, variance: float, shift: float) -> f
         shift: t, >= 0.
 
     Example:
+        >>> from captum_robust.certificates import moment_shift
         >>> round(moment_shift(0.6, 0.6, 0.02, 1.0), 2)  # 0.23 by the mean alone, 0.41 by V alone
         0.43
     """

@@ -34,6 +34,10 @@ class AdversarialTraining(AdversarialCriterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import AdversarialTraining
+        >>> model = example_model()
         >>> criterion = AdversarialTraining(radius=0.1, lower_bound=0, upper_bound=1)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()
@@ -91,6 +95,10 @@ class TRADES(AdversarialCriterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import TRADES
+        >>> model = example_model()
         >>> criterion = TRADES(radius=0.1, beta=6.0, lower_bound=0, upper_bound=1)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

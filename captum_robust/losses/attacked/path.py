@@ -39,6 +39,10 @@ class IGNorm(PenalisedCriterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import IGNorm
+        >>> model = example_model()
         >>> criterion = IGNorm(radius=0.1, steps=5, path_steps=10, approx_factor=2)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()
@@ -101,6 +105,10 @@ class IGSumNorm(IGNorm):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import IGSumNorm
+        >>> model = example_model()
         >>> criterion = IGSumNorm(radius=0.1, steps=5, path_steps=10, approx_factor=2)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

@@ -40,6 +40,10 @@ class IGR(Criterion):
         TypeError: if the base is no adversarial criterion.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import IGR, TRADES
+        >>> model = example_model()
         >>> criterion = IGR(TRADES(radius=0.1, steps=3), weight=1.0)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()
@@ -109,6 +113,10 @@ class AAT(PenalisedCriterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import AAT
+        >>> model = example_model()
         >>> criterion = AAT(radius=0.1, steps=3)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()
@@ -166,6 +174,10 @@ class AdvAAT(AAT):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import AdvAAT
+        >>> model = example_model()
         >>> criterion = AdvAAT(radius=0.1, steps=3)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

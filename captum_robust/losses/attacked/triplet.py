@@ -48,6 +48,10 @@ class ART(AdversarialCriterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import ART
+        >>> model = example_model()
         >>> criterion = ART(radius=0.1, k=2)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

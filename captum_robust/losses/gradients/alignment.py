@@ -68,6 +68,10 @@ class LocalGradientAlignment(Criterion):
         TypeError: if a bound is neither a number nor a tensor.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import LocalGradientAlignment
+        >>> model = example_model()
         >>> criterion = LocalGradientAlignment(weight_cosine=1.0, weight_l2=0.1, radius=4 / 255)
         >>> loss = criterion(model, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()
@@ -157,6 +161,10 @@ class GradientL2(LocalGradientAlignment):
         ValueError: as there.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import GradientL2
+        >>> model = example_model()
         >>> criterion = GradientL2(weight=0.1, radius=4 / 255)
         >>> loss = criterion(model, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

@@ -37,6 +37,10 @@ class HessianNorm(Criterion):
             net near it either.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import HessianNorm
+        >>> model = example_model()
         >>> criterion = HessianNorm(weight=1e-3)
         >>> loss = criterion(model, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

@@ -49,6 +49,10 @@ class SmoothSurface(Criterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import SmoothSurface
+        >>> model = example_model()
         >>> criterion = SmoothSurface(beta=0.3, scale=1.0)
         >>> loss = criterion(model, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

@@ -52,6 +52,10 @@ class SaliencyConsistency(Criterion):
         ValueError: if an argument is out of range.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import SaliencyConsistency
+        >>> model = example_model()
         >>> criterion = SaliencyConsistency(radius=0.5, steps=2, restarts=1)
         >>> loss = criterion(model, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

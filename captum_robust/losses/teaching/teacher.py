@@ -70,6 +70,10 @@ class ATEX(Criterion):
 
     Example:
         >>> import copy
+        >>> import torch
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.losses import ATEX
+        >>> model = example_model()
         >>> criterion = ATEX(copy.deepcopy(model), radius=0.5)
         >>> loss = criterion(model, torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))
         >>> loss.backward()

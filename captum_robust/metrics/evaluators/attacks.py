@@ -78,8 +78,10 @@ def attack_robustness(
         TypeError: if the attack takes neither ``radius`` nor ``epsilon``.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient
         >>> from captum.robust import FGSM
+        >>> from captum_robust.metrics import attack_robustness
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(dim=1))
         >>> x, attack = torch.ones(2, 4), FGSM(model)
         >>> explain = InputXGradient(model).attribute
@@ -142,8 +144,10 @@ def transfer_robustness(
         TypeError: if the attack takes neither ``radius`` nor ``epsilon``.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient, Saliency
         >>> from captum.robust import FGSM
+        >>> from captum_robust.metrics import transfer_robustness
         >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(dim=1))
         >>> funcs = {"SM": Saliency(model).attribute, "I*G": InputXGradient(model).attribute}
         >>> found = transfer_robustness(funcs, torch.ones(2, 4), FGSM(model), radii=0.1, target=1)
@@ -190,6 +194,8 @@ def area_under_log_radius(values: Tensor, radii: Sequence[float]) -> Tensor:
         ValueError: if the radii do not increase, or their number differs from that of the values.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import area_under_log_radius
         >>> area_under_log_radius(torch.tensor([[1.0, 1.0, 1.0, 1.0]]), [2, 4, 8, 16])
         tensor([3.], dtype=torch.float64)
     """

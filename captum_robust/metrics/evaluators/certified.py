@@ -26,6 +26,8 @@ class CertifiedCurves:
         values: certified values ``(N, E)``, float64; higher is more robust.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import CertifiedCurves
         >>> values = torch.tensor([[1.0, 0.5], [1.0, 0.3]])
         >>> CertifiedCurves(torch.tensor([0.0, 0.1]), values).band((0, 50, 100))
         tensor([[1.0000, 0.3000],
@@ -82,8 +84,12 @@ def certified_overlap(
         ValueError: as ``certify`` and the question do.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.metrics import certified_overlap
+        >>> model = example_model()
         >>> smooth = SparsifiedSmoothGrad(Saliency(model), keep=0.5)
         >>> certified_overlap(smooth, torch.randn(3, 4), epsilons=[0.0, 0.1], k=0.5, target=0,
         ...                   stdevs=0.5, nt_samples=64, seed=0).values.shape
@@ -121,8 +127,12 @@ def certified_cosine(
         ValueError: as ``certify`` and the question do.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import GaussianSmoothing, UnitNorm
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.metrics import certified_cosine
+        >>> model = example_model()
         >>> smooth = GaussianSmoothing(Saliency(model), transform=UnitNorm())
         >>> certified_cosine(smooth, torch.randn(3, 4), epsilons=[0.0, 0.1], target=0,
         ...                  stdevs=0.5, nt_samples=64, seed=0).values.shape
@@ -160,8 +170,12 @@ def certified_share(
         ValueError: as ``certify`` and the question do.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.metrics import certified_share
+        >>> model = example_model()
         >>> smooth = SparsifiedSmoothGrad(Saliency(model), keep=0.5)
         >>> certified_share(smooth, torch.randn(3, 4), epsilons=[0.0, 0.1], target=0,
         ...                 stdevs=0.5, nt_samples=64, seed=0).values.shape
@@ -206,8 +220,12 @@ def certified_localization(
         ValueError: if masks do not fit the maps, and as ``certify`` and the question do.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.metrics import certified_localization
+        >>> model = example_model()
         >>> smooth = SparsifiedSmoothGrad(Saliency(model), keep=0.5)
         >>> x = torch.randn(3, 4)
         >>> certified_localization(smooth, x, x > 0, epsilons=[0.0], target=0,

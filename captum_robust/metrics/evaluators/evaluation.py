@@ -26,6 +26,8 @@ class Evaluation:
         curve: the curve whose area ``values`` is, ``(N, n_points)``, float64.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import Evaluation
         >>> Evaluation(torch.tensor([0.5, 1.0])).values.mean()
         tensor(0.7500)
     """

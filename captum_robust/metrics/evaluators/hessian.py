@@ -67,7 +67,9 @@ def hessian_norm(
         TypeError: if ``"autograd"`` is asked of a map that cannot be differentiated.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.metrics import hessian_norm
         >>> saliency = Saliency(lambda x: x.square().sum(1))  # the Hessian is twice the identity
         >>> norm = hessian_norm(saliency.attribute, torch.ones(1, 4), n_samples=1000, seed=0)
         >>> bool((norm - 4).abs() < 0.2)

@@ -74,7 +74,9 @@ def insertion(
             shape, or ``target`` does not select one output per example.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient
+        >>> from captum_robust.metrics import insertion
         >>> model = torch.nn.Linear(4, 3)
         >>> insertion(InputXGradient(model).attribute, torch.ones(2, 4), target=1,
         ...           forward_func=model).shape
@@ -118,7 +120,9 @@ def deletion(
         ValueError: as in :func:`insertion`.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient
+        >>> from captum_robust.metrics import deletion
         >>> model = torch.nn.Linear(4, 3)
         >>> found = deletion(InputXGradient(model).attribute, torch.ones(2, 4), target=1,
         ...                  forward_func=model, return_curve=True)
@@ -178,8 +182,10 @@ def adversarial_insertion(
         TypeError: if the attack takes neither ``radius`` nor ``epsilon``.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient
         >>> from captum.robust import FGSM
+        >>> from captum_robust.metrics import adversarial_insertion
         >>> model = torch.nn.Linear(4, 3)
         >>> attack = FGSM(model, loss_func=torch.nn.CrossEntropyLoss(reduction="none"))
         >>> adversarial_insertion(InputXGradient(model).attribute, torch.ones(2, 4), attack,

@@ -80,7 +80,9 @@ def random_perturbation_similarity(
         ValueError: if an argument is out of range, or a map or perturbed input is not finite.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.metrics import random_perturbation_similarity
         >>> saliency = Saliency(torch.nn.Linear(4, 3))
         >>> found = random_perturbation_similarity(saliency.attribute, torch.zeros(2, 4), target=1)
         >>> found.round(decimals=4)  # the map of a linear model does not move
@@ -140,7 +142,9 @@ def cosine_robust_criterion(
         ValueError: as in :func:`random_perturbation_similarity`.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.metrics import cosine_robust_criterion
         >>> saliency = Saliency(lambda x: x.square().sum(1) / 2)  # the map is the input
         >>> cosine_robust_criterion(saliency.attribute, torch.ones(1, 2), lambda x: -x, abs=False)
         tensor([1.0000], dtype=torch.float64)
@@ -200,7 +204,9 @@ def l2_robust_criterion(
         ValueError: as in :func:`random_perturbation_similarity`.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.metrics import l2_robust_criterion
         >>> saliency = Saliency(lambda x: x.square().sum(1) / 2)  # the map is the input
         >>> l2_robust_criterion(saliency.attribute, torch.ones(1, 4), lambda x: 3 * x)
         tensor([4.], dtype=torch.float64)
@@ -265,7 +271,9 @@ def local_lipschitz(
             an attack.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.metrics import local_lipschitz
         >>> saliency = Saliency(lambda x: x.square().sum(1))  # the map is twice the input
         >>> local_lipschitz(saliency.attribute, torch.ones(1, 4)).round(decimals=4)
         tensor([2.], dtype=torch.float64)

@@ -58,6 +58,8 @@ def mass_center_dislocation(
             tuple of several.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import mass_center_dislocation
         >>> a, b = torch.zeros(2, 1, 5, 5)
         >>> a[0, 0, 0], b[0, 3, 4] = 1.0, 1.0
         >>> mass_center_dislocation(a, b)
@@ -134,6 +136,8 @@ def ssim(
             :func:`mass_center_dislocation`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import ssim
         >>> a = torch.arange(64.0).reshape(1, 8, 8)
         >>> ssim(a, a), ssim(a, a.flip(1)) < 0.5
         (tensor([1.], dtype=torch.float64), tensor([True]))

@@ -46,6 +46,8 @@ def topk_intersection(
             finite.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import topk_intersection
         >>> a = torch.tensor([[4.0, 3.0, 2.0, 1.0]])
         >>> topk_intersection(a, torch.tensor([[4.0, 0.0, 5.0, 0.0]]), k=2)
         tensor([0.5000], dtype=torch.float64)
@@ -87,6 +89,8 @@ def topk_mass(
         ValueError: as in :func:`topk_intersection`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import topk_mass
         >>> a = torch.tensor([[4.0, -3.0, 2.0, 1.0]])
         >>> topk_mass(a, torch.tensor([[1.0, 1.0, -1.0, 1.0]]), k=2)
         tensor([0.5000], dtype=torch.float64)

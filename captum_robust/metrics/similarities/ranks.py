@@ -38,6 +38,8 @@ def spearman_rho(
         ValueError: if shapes differ, a batch is empty or a map is not finite.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import spearman_rho
         >>> spearman_rho(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 9.0, 8.0]]))
         tensor([0.5000], dtype=torch.float64)
     """
@@ -84,6 +86,8 @@ def kendall_tau(
         ValueError: as in :func:`spearman_rho`, or for an unknown variant.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import kendall_tau
         >>> kendall_tau(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 9.0, 8.0]]))
         tensor([0.3333], dtype=torch.float64)
     """

@@ -38,6 +38,8 @@ def cosine_similarity(
         ValueError: if shapes differ, a batch is empty or a map is not finite.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import cosine_similarity
         >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([0.6000], dtype=torch.float64)
     """
@@ -66,6 +68,8 @@ def cosine_distance(
         ValueError: as in :func:`cosine_similarity`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import cosine_distance
         >>> cosine_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]]))
         tensor([2.], dtype=torch.float64)
     """
@@ -93,6 +97,8 @@ def pearson_correlation(
         ValueError: as in :func:`cosine_similarity`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import pearson_correlation
         >>> pearson_correlation(torch.tensor([[1.0, 2.0]]), torch.tensor([[9.0, 7.0]])).round()
         tensor([-1.], dtype=torch.float64)
     """
@@ -127,6 +133,8 @@ def lp_distance(
         ValueError: as in :func:`cosine_similarity`, or if ``p`` is below 1.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import lp_distance
         >>> lp_distance(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([5.], dtype=torch.float64)
     """
@@ -154,6 +162,8 @@ def mse(a: Maps, b: Maps, *, channels: Channels = None, normalize: Normalize = N
         ValueError: as in :func:`cosine_similarity`.
 
     Example:
+        >>> import torch
+        >>> from captum_robust.metrics import mse
         >>> mse(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([12.5000], dtype=torch.float64)
     """

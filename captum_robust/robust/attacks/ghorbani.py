@@ -48,7 +48,11 @@ class TopKAttack(AttributionAttack):
         ValueError: if ``k`` exceeds the number of features (at the call).
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import TopKAttack
+        >>> model = example_model()
         >>> x = torch.rand(2, 4)
         >>> attack = TopKAttack(model, Saliency(model), k=0.5)
         >>> y = model(x).argmax(1)

@@ -36,7 +36,11 @@ class L2TopKAttack(AttributionAttack):
         **pieces: further keywords of :class:`AttributionAttack`.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import L2TopKAttack
+        >>> model = example_model()
         >>> x = torch.rand(2, 4)
         >>> attack = L2TopKAttack(model, Saliency(model), k=2)
         >>> attack.perturb(x, radius=0.1, target=model(x).argmax(1)).shape

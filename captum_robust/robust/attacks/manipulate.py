@@ -71,8 +71,9 @@ class ManipulateAttack(AttributionAttack):
         ValueError: for another variant, or unless exactly one of ``target_map`` and ``others``.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
-        >>> from captum_robust.robust import frame_target
+        >>> from captum_robust.robust import ManipulateAttack, frame_target
         >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 8), torch.nn.ReLU(),
         ...     torch.nn.Linear(8, 3))
         >>> x = torch.rand(2, 1, 3, 3)

@@ -39,8 +39,11 @@ def transfer(
         By name, the similarity of the clean and the perturbed map, ``(N,)``.
 
     Example:
+        >>> import torch
         >>> from captum.attr import InputXGradient, Saliency
-        >>> from captum_robust.robust import TopKAttack
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import TopKAttack, transfer
+        >>> model = example_model()
         >>> x, others = torch.rand(2, 4), {"x grad": InputXGradient(model).attribute}
         >>> found = transfer(
         ...     TopKAttack(model, Saliency(model), k=2), x, others,

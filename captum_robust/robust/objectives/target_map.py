@@ -54,6 +54,7 @@ def frame_target(shape: tuple[int, ...], width: int) -> Tensor:
         ValueError: if the frame leaves no inside.
 
     Example:
+        >>> from captum_robust.robust import frame_target
         >>> frame_target((3, 4), width=1).tolist()
         [[1.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]]
     """

@@ -78,8 +78,11 @@ class AttributionAttack(Perturbation):
         ValueError: if a choice is none of those listed, or a number lies outside its range.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
-        >>> from captum_robust.robust import TopKObjective
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, TopKObjective
+        >>> model = example_model()
         >>> attack = AttributionAttack(model, Saliency(model), 0, 1, objective=TopKObjective(2))
         >>> x = torch.rand(2, 4)
         >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape

@@ -15,7 +15,7 @@ def example_model() -> nn.Sequential:
 
     It maps inputs ``(N, 4)`` to the logits of three classes, ``(N, 3)``. Its random weights are the
     same in every call, it is in evaluation mode, and torch's global random state is not touched.
-    Softplus has a curvature everywhere, so every method, attack and loss of this package can use it.
+    Softplus is curved everywhere, so every method, attack and loss of this package can use it.
 
     Returns:
         The model, on the CPU, in float32.

@@ -36,7 +36,15 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undoes :func:`register`; a name that was given another meaning since then keeps it."""
+    """Undoes :func:`register`; a name that was given another meaning since then keeps it.
+
+    Example:
+        >>> import captum.attr, captum_robust
+        >>> captum_robust.register()
+        >>> captum_robust.unregister()
+        >>> hasattr(captum.attr, "UniformSmoothing")
+        False
+    """
     while _added:
         namespace, names = _added.popitem()
         ours = importlib.import_module(f"captum_robust.{namespace}")

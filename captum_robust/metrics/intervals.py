@@ -15,7 +15,14 @@ _RESAMPLED: Final = 2**20  # values held at once while resampling
 
 
 class Interval(NamedTuple):
-    """A mean with the ends of its confidence interval, each a float or one for each column."""
+    """A mean with the ends of its confidence interval, each a float or one for each column.
+
+    Example:
+        >>> from captum_robust.metrics import Interval
+        >>> interval = Interval(mean=0.5, low=0.4, high=0.6)
+        >>> interval.low, interval.mean, interval.high
+        (0.4, 0.5, 0.6)
+    """
 
     mean: float | NDArray[np.float64]
     low: float | NDArray[np.float64]

@@ -24,6 +24,15 @@ class SoftplusSurrogate(nn.Module):
     """The twin that :func:`softplus_surrogate` returns; called like the net itself.
 
     It calls the net's own modules, so weights, mode, device and hooks are those of the net, always.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from captum_robust.robust import SoftplusSurrogate, softplus_surrogate
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+        >>> twin = softplus_surrogate(net, beta=10)
+        >>> isinstance(twin, SoftplusSurrogate), twin(torch.rand(2, 4)).shape, twin.replaced
+        (True, torch.Size([2, 3]), 1)
     """
 
     def __init__(

@@ -98,6 +98,17 @@ class IFIA(TopKAttack):
         reduction, normalisation: see :class:`TopKAttack`; absolute values summed over channels,
             as in the papers.
         **pieces: see :class:`TopKAttack`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import IFIA
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = IFIA(model, k=2)
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     step_num = 200
@@ -141,6 +152,17 @@ class MassCenterAttack(AttributionAttack):
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
         reference: ``"exact"`` or ``"pixel"``, see :class:`MassCenterObjective`.
         **pieces: further keywords of :class:`AttributionAttack`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import MassCenterAttack
+        >>> model = example_model((1, 5, 5))
+        >>> x = torch.rand(2, 1, 5, 5)
+        >>> attack = MassCenterAttack(model, Saliency(model), lower_bound=0, upper_bound=1)
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 1, 5, 5])
     """
 
     restarts = 3
@@ -176,6 +198,19 @@ class TargetedRegionAttack(AttributionAttack):
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
         region: bool mask that broadcasts to the map with its channels summed.
         **pieces: further keywords of :class:`AttributionAttack`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import TargetedRegionAttack
+        >>> model = example_model((1, 5, 5))
+        >>> x = torch.rand(2, 1, 5, 5)
+        >>> corner = torch.zeros(5, 5, dtype=torch.bool)
+        >>> corner[:2, :2] = True
+        >>> attack = TargetedRegionAttack(model, Saliency(model), region=corner)
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 1, 5, 5])
     """
 
     def __init__(
@@ -211,6 +246,17 @@ class RandomAttack(AttributionAttack):
         objective: judges the points; the top fifth of the features by default.
         extreme: corners or sphere rather than the inside of the ball.
         **pieces: further keywords of :class:`AttributionAttack`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import RandomAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = RandomAttack(model, Saliency(model))
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(

@@ -88,6 +88,17 @@ class L2DeviationAttack(AttributionAttack):
     Args:
         forward_func, attribution_method, lower_bound, upper_bound: see :class:`AttributionAttack`.
         **pieces: further keywords of :class:`AttributionAttack`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import L2DeviationAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = L2DeviationAttack(model, Saliency(model))
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     step_num = 20

@@ -11,7 +11,20 @@ from captum_robust.robust.objectives.objective import Explain, Maps, Objective
 
 
 class CosineObjective(Objective):
-    """Turns the map: one minus its cosine with the clean map, in [0, 2]; 0 for a map of zeros."""
+    """Turns the map: one minus its cosine with the clean map, in [0, 2]; 0 for a map of zeros.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, CosineObjective
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = AttributionAttack(model, Saliency(model), objective=CosineObjective())
+        >>> y = model(x).argmax(1)
+        >>> attack.perturb(x, radius=0.1, target=y, step_num=5, random_start=True).shape
+        torch.Size([2, 4])
+    """
 
     stationary = True
     ceiling = 2.0

@@ -13,6 +13,18 @@ class L2Objective(Objective):
     r"""Moves the map: raises :math:`\lVert h(x') - h(x) \rVert_2^2`, scored by its root.
 
     Wang and Kong (2023), the deviation their bounds are measured against.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, L2Objective
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = AttributionAttack(model, Saliency(model), objective=L2Objective())
+        >>> y = model(x).argmax(1)
+        >>> attack.perturb(x, radius=0.1, target=y, step_num=5, random_start=True).shape
+        torch.Size([2, 4])
     """
 
     stationary = True

@@ -23,6 +23,17 @@ class MassCenterObjective(Objective):
         reference: ``"pixel"`` is the formula above, which drives the centre to larger coordinates;
             ``"exact"`` leaves the clean centre uncut, goes wherever the start is, and needs a
             random one, since its gradient is zero at the clean input.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, MassCenterObjective
+        >>> model = example_model((1, 5, 5))
+        >>> x = torch.rand(2, 1, 5, 5)
+        >>> attack = AttributionAttack(model, Saliency(model), objective=MassCenterObjective())
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 1, 5, 5])
     """
 
     def __init__(

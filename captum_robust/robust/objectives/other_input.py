@@ -21,6 +21,18 @@ class OtherInputObjective(Objective):
             one each).
         target: class explained at ``others``; ``None`` takes the attack's own.
         reduction, normalisation: see :class:`Objective`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, OtherInputObjective
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> objective = OtherInputObjective(others=torch.rand(1, 4))
+        >>> attack = AttributionAttack(model, Saliency(model), objective=objective)
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     ceiling = 0.0

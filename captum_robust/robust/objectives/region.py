@@ -18,6 +18,18 @@ class RegionObjective(Objective):
         region: boolean mask, broadcast to the map as ``reduction`` leaves it, one for all examples
             ``(*map)`` or one each ``(N, *map)``.
         reduction, normalisation: see :class:`Objective`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, RegionObjective
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> objective = RegionObjective(torch.tensor([True, True, False, False]))
+        >>> attack = AttributionAttack(model, Saliency(model), objective=objective)
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(

@@ -19,6 +19,18 @@ class TargetMapObjective(Objective):
         target_map: the map :math:`h_t`, broadcast to the map as ``reduction`` leaves it; see
             :func:`frame_target`.
         reduction, normalisation: see :class:`Objective`.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, TargetMapObjective, frame_target
+        >>> model = example_model((1, 5, 5))
+        >>> x = torch.rand(2, 1, 5, 5)
+        >>> objective = TargetMapObjective(frame_target((5, 5), width=1))
+        >>> attack = AttributionAttack(model, Saliency(model), objective=objective)
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 1, 5, 5])
     """
 
     ceiling = 0.0

@@ -33,6 +33,17 @@ class TopKObjective(Objective):
         k: a count or a share in (0, 1] of all features of all maps.
         reduction, normalisation: see :class:`Objective`.
         boundary: w, >= 0, a weight without unit.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AttributionAttack, TopKObjective
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = AttributionAttack(model, Saliency(model), objective=TopKObjective(k=2))
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     ceiling = 1.0

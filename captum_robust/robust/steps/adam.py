@@ -28,6 +28,17 @@ class AdamStep(StepRule):
 
     Raises:
         ValueError: if one lies outside its range.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import AdamStep, TopKAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = TopKAttack(model, Saliency(model), k=2, step_rule=AdamStep())
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(

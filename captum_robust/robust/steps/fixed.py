@@ -19,6 +19,17 @@ class FixedStep(StepRule):
 
     Raises:
         ValueError: if ``relative_step`` is not positive.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import FixedStep, TopKAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = TopKAttack(model, Saliency(model), k=2, step_rule=FixedStep())
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     repeatable = True

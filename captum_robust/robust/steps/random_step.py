@@ -16,6 +16,17 @@ class RandomStep(StepRule):
     Args:
         extreme: draw corners (Linf) or points of the sphere (L2), the strongest random search;
             otherwise uniformly inside.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import RandomStep, TopKAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = TopKAttack(model, Saliency(model), k=2, step_rule=RandomStep())
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     uses_gradient = False

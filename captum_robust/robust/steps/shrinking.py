@@ -29,6 +29,17 @@ class ShrinkingStep(StepRule):
 
     Args:
         halvings: most halvings of one step; their batched code takes 10.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import ShrinkingStep, TopKAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = TopKAttack(model, Saliency(model), k=2, norm="L2", step_rule=ShrinkingStep())
+        >>> attack.perturb(x, radius=0.1, step_num=5, target=model(x).argmax(1)).shape
+        torch.Size([2, 4])
     """
 
     uses_step_size = False

@@ -33,6 +33,13 @@ class OutputMatch:
     Args:
         weight: w, >= 0.
         outputs: ``"softmax"`` or ``"logits"``: what p is.
+
+    Example:
+        >>> import torch
+        >>> from captum_robust.robust import OutputMatch
+        >>> term = OutputMatch(weight=2.0, outputs="logits")
+        >>> term.value(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]]))
+        tensor([-1.])
     """
 
     def __init__(self, weight: float, outputs: str = "softmax") -> None:

@@ -42,6 +42,18 @@ class AttackResult:
         skipped: True where the prediction was not the target to begin with, ``(N,)``; such
             examples come back as they were.
         stopped: True where a gradient was not finite, ``(N,)``; the best point before it counts.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.examples import example_model
+        >>> from captum_robust.robust import TopKAttack
+        >>> model = example_model()
+        >>> x = torch.rand(2, 4)
+        >>> attack = TopKAttack(model, Saliency(model), k=2)
+        >>> result = attack.search(x, radius=0.1, step_num=5, target=model(x).argmax(1))
+        >>> result.score.shape, result.skipped.any().item()
+        (torch.Size([2]), False)
     """
 
     perturbed: Any

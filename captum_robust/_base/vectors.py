@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Size, Tensor
 
+Tensors = Tensor | tuple[Tensor, ...]  # one, or several that belong together
+
 
 def flatten(maps: Sequence[Tensor]) -> Tensor:
     """Concatenates maps ``(N, *)`` into ``(N, m)``; a view where there is a single map."""

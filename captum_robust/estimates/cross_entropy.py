@@ -15,6 +15,7 @@ from captum_robust._base.captum_privates import (
     _run_forward,
 )
 from captum_robust._base.checks import check_inputs
+from captum_robust._base.precision import wide
 from captum_robust._base.vectors import feature_shapes, flatten, unflatten
 
 Maps = tuple[Tensor, ...]
@@ -124,8 +125,6 @@ def _hessian_root(model: Forward, parts: Maps, extra: Any, create_graph: bool) -
 
 def root_of_pass(logits: Tensor, leaves: Maps, create_graph: bool) -> Tensor:
     """The transpose of B, ``(N, c, d)``, float64, of a pass made before, whose graph it keeps."""
-    from captum_robust.metrics.similarities.maps import wide  # it imports what imports this package
-
     with torch.enable_grad():
         rows = [
             flatten(_gradients(column, leaves, create_graph)) for column in logits.sum(0).unbind()

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from captum_robust._base.checks import check_inputs, check_number
 from captum_robust._base.examples import usable
+from captum_robust._base.precision import at_least_single
 
 Model = Callable[[Tensor], Tensor]
 
@@ -118,11 +119,6 @@ def all_logits(model: Model, inputs: Tensor, name: str = "model") -> Tensor:
 def cross_entropy(outputs: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of each example, ``(N,)``, in float32 or wider."""
     return functional.cross_entropy(at_least_single(outputs), target, reduction="none")
-
-
-def at_least_single(values: Tensor) -> Tensor:
-    """The values in float32 or wider: sums of squares overflow and drown in half precision."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def check_weight(name: str, value: Any) -> float:

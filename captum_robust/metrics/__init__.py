@@ -9,6 +9,10 @@ concatenated vector. All share two options, both off by default, applied in this
 * ``normalize``: divides each map by its absolute sum (``"sum"``), largest magnitude (``"max"``) or
   l2 norm (``"l2"``); a zero map stays zero.
 
+:data:`SIMILARITIES` lists them by name, and evaluators take the name as well as the function. One
+of your own joins them by :func:`register_similarity`, which says its range and at which end of it
+two maps are alike; :class:`Scale` tells that of any similarity.
+
 Ties, constant and zero maps have the values that each docstring gives, never NaN; a map that is not
 finite is an error.
 
@@ -52,21 +56,27 @@ from captum_robust.metrics.evaluators.sampling import (
     random_perturbation_similarity,
 )
 from captum_robust.metrics.intervals import Interval, bootstrap_interval
-from captum_robust.metrics.similarities.images import mass_center_dislocation, ssim
-from captum_robust.metrics.similarities.overlap import topk_intersection, topk_mass
-from captum_robust.metrics.similarities.ranks import kendall_tau, spearman_rho
-from captum_robust.metrics.similarities.vectors import (
-    cosine_distance,
-    cosine_similarity,
-    lp_distance,
-    mse,
-    pearson_correlation,
+from captum_robust.metrics.similarities.images.mass_center_dislocation import (
+    mass_center_dislocation,
 )
+from captum_robust.metrics.similarities.images.ssim import ssim
+from captum_robust.metrics.similarities.ranks.kendall_tau import kendall_tau
+from captum_robust.metrics.similarities.ranks.spearman_rho import spearman_rho
+from captum_robust.metrics.similarities.similarity import SIMILARITIES, Scale, register_similarity
+from captum_robust.metrics.similarities.top.topk_intersection import topk_intersection
+from captum_robust.metrics.similarities.top.topk_mass import topk_mass
+from captum_robust.metrics.similarities.values.cosine_distance import cosine_distance
+from captum_robust.metrics.similarities.values.cosine_similarity import cosine_similarity
+from captum_robust.metrics.similarities.values.lp_distance import lp_distance
+from captum_robust.metrics.similarities.values.mse import mse
+from captum_robust.metrics.similarities.values.pearson_correlation import pearson_correlation
 
 __all__ = [
+    "SIMILARITIES",
     "CertifiedCurves",
     "Evaluation",
     "Interval",
+    "Scale",
     "adversarial_insertion",
     "area_under_log_radius",
     "attack_robustness",
@@ -89,6 +99,7 @@ __all__ = [
     "mse",
     "pearson_correlation",
     "random_perturbation_similarity",
+    "register_similarity",
     "spearman_rho",
     "ssim",
     "topk_intersection",

@@ -12,7 +12,7 @@ from captum_robust.losses.attacked.adversarial import TRADES
 from captum_robust.losses.criterion import Criterion, Model, bare, check_weight, logits
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, PenalisedCriterion, Raised
 from captum_robust.losses.shared.maps import MakeAttribution, MapMaker, check_sharpness, smooth_twin
-from captum_robust.metrics.similarities.vectors import correlation, cosine
+from captum_robust.metrics.similarities.shared.rows import correlation, cosine
 
 
 class IGR(Criterion):

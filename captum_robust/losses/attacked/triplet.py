@@ -14,7 +14,7 @@ from captum_robust.losses.criterion import Model, bare, check_weight, cross_entr
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, Raised
 from captum_robust.losses.shared.gradients import bendable_logits, class_map, pass_of, rows
 from captum_robust.losses.shared.maps import check_sharpness, smooth_twin
-from captum_robust.metrics.similarities.vectors import cosine
+from captum_robust.metrics.similarities.shared.rows import cosine
 
 
 class ART(AdversarialCriterion):

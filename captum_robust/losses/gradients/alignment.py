@@ -19,7 +19,7 @@ from captum_robust.losses.criterion import (
     cross_entropy,
 )
 from captum_robust.losses.shared.gradients import SameDraws, class_map, pass_of, rows
-from captum_robust.metrics.similarities.vectors import cosine
+from captum_robust.metrics.similarities.shared.rows import cosine
 from captum_robust.robust.template.region import Region
 
 PERTURBATIONS: Final = ("uniform", "gaussian", "grad", "grad_sign")

@@ -6,14 +6,9 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_number
+from captum_robust._base.precision import at_least_single
 from captum_robust.estimates.cross_entropy import root_of_pass
-from captum_robust.losses.criterion import (
-    Criterion,
-    Model,
-    at_least_single,
-    check_weight,
-    cross_entropy,
-)
+from captum_robust.losses.criterion import Criterion, Model, check_weight, cross_entropy
 from captum_robust.losses.shared.gradients import gradient_of, pass_of, rows
 from captum_robust.losses.shared.third_order import passes_apart, uses_batch_statistics
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from captum_robust.losses.criterion import at_least_single
+from captum_robust._base.precision import at_least_single
 
 
 def divergence(outputs: Tensor, others: Tensor) -> Tensor:

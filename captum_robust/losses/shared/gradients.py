@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.attention import plain_attention
+from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
-from captum_robust.losses.criterion import Model, at_least_single, logits
+from captum_robust.losses.criterion import Model, logits
 
 
 def pass_of(model: Model, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

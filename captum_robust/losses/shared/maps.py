@@ -12,9 +12,10 @@ from torch import Tensor
 from captum_robust._base.captum_privates import TargetType, _format_tensor_into_tuples
 from captum_robust._base.checks import check_number
 from captum_robust._base.modes import evaluation_mode
+from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
 from captum_robust.attr.method.differentiable import differentiable
-from captum_robust.losses.criterion import Model, at_least_single
+from captum_robust.losses.criterion import Model
 from captum_robust.robust.surrogate import SoftplusSurrogate
 
 MakeAttribution = Callable[[Any], Attribution]

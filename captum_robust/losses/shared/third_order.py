@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from captum_robust._base.modes import hides_modules, modules_with
-from captum_robust.losses.criterion import Model, at_least_single, bare, logits
+from captum_robust._base.precision import at_least_single
+from captum_robust.losses.criterion import Model, bare, logits
 from captum_robust.losses.shared.gradients import SameDraws, pass_of
 
 

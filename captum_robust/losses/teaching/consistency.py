@@ -19,7 +19,7 @@ from captum_robust.losses.criterion import (
     drawn_seed,
 )
 from captum_robust.losses.shared.gradients import SameDraws, class_map, pass_of, rows
-from captum_robust.metrics.similarities.maps import Normalize, normalized
+from captum_robust.metrics.similarities.shared.rows import Normalize, normalized
 from captum_robust.robust import L2TopKAttack
 
 

@@ -20,7 +20,7 @@ from captum_robust.losses.criterion import (
     logits,
 )
 from captum_robust.losses.shared.divergence import divergence
-from captum_robust.metrics.similarities.maps import normalized
+from captum_robust.metrics.similarities.shared.rows import normalized
 
 
 class ATEX(Criterion):

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from captum_robust._base.checks import check_number
+from captum_robust._base.precision import wide
+from captum_robust._base.vectors import Tensors
+from captum_robust.metrics.evaluators.batch import Batch, Explain, Forward
 from captum_robust.metrics.evaluators.evaluation import Evaluation, join
 from captum_robust.metrics.evaluators.perturbation import Attack, AttackKwargs
+from captum_robust.metrics.evaluators.returns import evaluator, evaluator_by_name
 from captum_robust.metrics.evaluators.run import (
+    Measure,
     Options,
-    Reference,
-    Statistic,
-    Tally,
-    Watch,
+    Originals,
+    RunningResult,
     compare_by,
 )
-from captum_robust.metrics.evaluators.subject import Explanation, Forward, Subject
-from captum_robust.metrics.similarities.maps import Maps, Similarity, wide
-from captum_robust.metrics.similarities.vectors import cosine_similarity
+from captum_robust.metrics.similarities.similarity import Similarity
+from captum_robust.metrics.similarities.values.cosine_similarity import cosine_similarity
 
 
+@evaluator
 def attack_robustness(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     attack: Any,
-    similarity: Similarity = cosine_similarity,
+    similarity: Similarity | str = cosine_similarity,
     *,
     radii: float | Sequence[float],
     attack_kwargs: AttackKwargs = None,
     forward_func: Forward | None = None,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -55,9 +59,11 @@ def attack_robustness(
         inputs: what is explained, ``(N, *)``, or a tuple.
         attack: an attack of this library or of Captum, such as ``PGD(model)``, or a function with
             the words of its ``perturb``; its budget is called ``radius`` or ``epsilon``.
-        similarity: any similarity of this module, with its own options bound by
-            :func:`functools.partial`; called as ``similarity(original, perturbed)``.
-        radii: budgets of the attack > 0, in input units; one, or one for each column.
+        similarity: a similarity of this module or its name, or any other function of two maps; its
+            own options are bound by :func:`functools.partial`. Called as
+            ``similarity(original, perturbed)``.
+        radii: budgets of the attack >= 0, in input units; one, or one for each column. At 0 the
+            attack is not run: the only point is the input.
         attack_kwargs: the other arguments of ``perturb``, such as ``step_size`` and ``step_num``,
             or a function of the radius that gives them. ``target`` and
             ``additional_forward_args`` are passed on from ``kwargs`` unless given here.
@@ -89,7 +95,7 @@ def attack_robustness(
         torch.Size([2, 3])
     """
     found = _over_radii(
-        {"": Subject.of(explanation_func, inputs, kwargs)},
+        {"": Batch.of(explanation_func, inputs, kwargs)},
         Attack(attack, attack_kwargs, seed),
         compare_by(similarity),
         radii,
@@ -104,16 +110,17 @@ def attack_robustness(
     return found[""]
 
 
+@evaluator_by_name
 def transfer_robustness(
-    explanation_funcs: Mapping[str, Explanation],
-    inputs: Maps,
+    explanation_funcs: Mapping[str, Explain],
+    inputs: Tensors,
     attack: Any,
-    similarity: Similarity = cosine_similarity,
+    similarity: Similarity | str = cosine_similarity,
     *,
     radii: float | Sequence[float],
     attack_kwargs: AttackKwargs = None,
     forward_func: Forward | None = None,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -160,7 +167,7 @@ def transfer_robustness(
             f"got {explanation_funcs!r}."
         )
     return _over_radii(
-        {name: Subject.of(func, inputs, kwargs) for name, func in explanation_funcs.items()},
+        {name: Batch.of(func, inputs, kwargs) for name, func in explanation_funcs.items()},
         Attack(attack, attack_kwargs, seed),
         compare_by(similarity),
         radii,
@@ -212,57 +219,56 @@ def area_under_log_radius(values: Tensor, radii: Sequence[float]) -> Tensor:
 
 
 def _over_radii(
-    subjects: dict[str, Subject],
+    batches: dict[str, Batch],
     attack: Attack,
-    statistic: Statistic,
+    measure: Measure,
     radii: float | Sequence[float],
     options: Options,
 ) -> dict[str, Tensor | Evaluation]:
-    """Attacks once for each radius and chunk, and judges every subject at the same points."""
+    """Attacks once for each radius and chunk, and judges every batch at the same points."""
     budgets = [
-        check_number("radii", radius, low=0, high=float("inf"), open_low=True, open_high=True)
+        check_number("radii", radius, low=0, high=float("inf"), open_high=True)
         for radius in (radii if isinstance(radii, Iterable) else [radii])
     ]
     if not budgets:
         raise ValueError("`radii` must hold at least one radius, got an empty sequence.")
-    first = next(iter(subjects.values()))
-    parts: dict[str, list[Evaluation]] = {name: [] for name in subjects}
+    first = next(iter(batches.values()))
+    parts: list[list[Evaluation]] = [[] for _ in batches]
     with options.progress(len(first) * len(budgets), "attacks") as bar:
-        for chunks in zip(*map(options.chunks, subjects.values()), strict=True):
-            judge = _Judge(dict(zip(subjects, chunks, strict=True)), statistic, options)
-            columns: dict[str, list[Evaluation]] = {name: [] for name in subjects}
-            for budget in budgets:
-                for name, found in judge(attack(chunks[0], budget, len(first))).items():
-                    columns[name].append(found)
-                bar.update(len(chunks[0]))
-            for name, column in columns.items():
-                parts[name].append(
-                    join(column, 1, stack=True) if isinstance(radii, Iterable) else column[0]
-                )
+        for chunks in zip(*map(options.chunks, batches.values()), strict=True):
+            columns = _columns(chunks, attack, measure, budgets, options, len(first), bar)
+            for part, column in zip(parts, columns, strict=True):
+                several = isinstance(radii, Iterable)
+                part.append(join(column, 1, stack=True) if several else column[0])
     return {
-        name: options.result(join(found), is_tuple=first.is_tuple) for name, found in parts.items()
+        name: options.result(join(part), is_tuple=first.is_tuple)
+        for name, part in zip(batches, parts, strict=True)
     }
 
 
-class _Judge:
-    """Compares the maps of several subjects, over the same inputs, with those at given points."""
-
-    def __init__(self, chunks: dict[str, Subject], statistic: Statistic, options: Options) -> None:
-        self._chunks = chunks
-        self._statistic = statistic
-        self._options = options
-        self._first = next(iter(chunks.values()))
-        self._watch = Watch(options.forward_func, self._first)
-        self._references = {name: Reference(chunk, self._watch) for name, chunk in chunks.items()}
-
-    def __call__(self, points: tuple[Tensor, ...]) -> dict[str, Evaluation]:
-        # The prediction does not depend on the explanation: one look serves all.
-        changed = self._watch.changed(self._first, points)
-        return {name: self._evaluate(name, points, changed) for name in self._chunks}
-
-    def _evaluate(self, name: str, points: tuple[Tensor, ...], changed: Tensor) -> Evaluation:
-        chunk = self._chunks[name]
-        comparison = self._references[name].compare(chunk, points, changed)
-        tally = Tally(len(chunk), self._options, "mean", largest_is_worst=True)
-        tally.add(self._statistic(comparison), comparison)
-        return tally.evaluation()
+def _columns(
+    chunks: tuple[Batch, ...],
+    attack: Attack,
+    measure: Measure,
+    budgets: Sequence[float],
+    options: Options,
+    examples: int,
+    bar: tqdm,
+) -> list[list[Evaluation]]:
+    """For each way of explaining one chunk, an evaluation at each budget of the attack."""
+    # The prediction does not depend on the explanation: one look serves all.
+    originals = [
+        Originals(chunk, None if number else options.forward_func)
+        for number, chunk in enumerate(chunks)
+    ]
+    columns: list[list[Evaluation]] = [[] for _ in chunks]
+    for budget in budgets:
+        points = attack(chunks[0], budget, examples)
+        changed = originals[0].changed(chunks[0], points)
+        for column, chunk, original in zip(columns, chunks, originals, strict=True):
+            found = RunningResult(len(chunk), options, "mean", largest_is_worst=True)
+            comparison = original.compare(chunk, points, changed)
+            found.add(measure(comparison), comparison)
+            column.append(found.evaluation())
+        bar.update(len(chunks[0]))
+    return columns

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
 
-Baseline = str | float | Tensor | tuple[float | Tensor, ...]
+Baseline = Literal["zero", "mean", "blur"] | float | Tensor | tuple[float | Tensor, ...]
 
 
 def filled(baseline: Baseline, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -24,7 +25,7 @@ def filled(baseline: Baseline, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]
     return tuple(_one(value, part) for value, part in zip(baseline, inputs, strict=True))
 
 
-def _one(baseline: str | float | Tensor, inputs: Tensor) -> Tensor:
+def _one(baseline: Baseline, inputs: Tensor) -> Tensor:
     if isinstance(baseline, Tensor):
         if baseline.dim() != inputs.dim() or any(
             have not in (1, want) for have, want in zip(baseline.shape, inputs.shape, strict=True)

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_count, check_number
-from captum_robust._base.vectors import flatten
+from captum_robust._base.vectors import Tensors, flatten
 from captum_robust.attr import SmoothedAttribution
 from captum_robust.certificates import Certificate
-from captum_robust.metrics.evaluators.subject import Subject
-from captum_robust.metrics.similarities.maps import Maps
+from captum_robust.metrics.evaluators.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ class CertifiedCurves:
 
 def certified_overlap(
     attribution: SmoothedAttribution,
-    inputs: Maps,
+    inputs: Tensors,
     *,
     epsilons: Sequence[float],
     k: int | float,
@@ -104,7 +103,7 @@ def certified_overlap(
 
 def certified_cosine(
     attribution: SmoothedAttribution,
-    inputs: Maps,
+    inputs: Tensors,
     *,
     epsilons: Sequence[float],
     max_examples_per_batch: int | None = None,
@@ -147,7 +146,7 @@ def certified_cosine(
 
 def certified_share(
     attribution: SmoothedAttribution,
-    inputs: Maps,
+    inputs: Tensors,
     *,
     epsilons: Sequence[float],
     max_examples_per_batch: int | None = None,
@@ -190,8 +189,8 @@ def certified_share(
 
 def certified_localization(
     attribution: SmoothedAttribution,
-    inputs: Maps,
-    masks: Maps,
+    inputs: Tensors,
+    masks: Tensors,
     *,
     epsilons: Sequence[float],
     max_examples_per_batch: int | None = None,
@@ -275,17 +274,17 @@ def _curves(
 
 def _certificates(
     attribution: SmoothedAttribution,
-    inputs: Maps,
+    inputs: Tensors,
     size: int | None,
     example_ids: Sequence[int] | None,
     arguments: dict[str, Any],
 ) -> Iterator[Certificate]:
     """A certificate for each chunk of examples, each numbered as in the whole."""
-    subject = Subject.of(attribution.attribute, inputs, arguments)
-    examples = len(subject)
+    batch = Batch.of(attribution.attribute, inputs, arguments)
+    examples = len(batch)
     ids = list(range(examples) if example_ids is None else example_ids)
     step = examples if size is None else check_count("max_examples_per_batch", size)
     for start in range(0, examples, step):
-        chunk = subject.select(torch.arange(start, min(start + step, examples)))
+        chunk = batch.select(torch.arange(start, min(start + step, examples)))
         tensors = chunk.inputs if chunk.is_tuple else chunk.inputs[0]
         yield attribution.certify(tensors, example_ids=ids[start : start + step], **chunk.arguments)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_robust.metrics.similarities.maps import Maps
+from captum_robust._base.vectors import Tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,8 @@ class Evaluation:
 
     values: Tensor
     prediction_changes: Tensor | None = None
-    perturbed_inputs: Maps | None = None
-    perturbed_maps: Maps | None = None
+    perturbed_inputs: Tensors | None = None
+    perturbed_maps: Tensors | None = None
     curve: Tensor | None = None
 
 

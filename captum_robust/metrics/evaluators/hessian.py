@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from captum.attr import Attribution
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_count, check_number
+from captum_robust._base.precision import wide
 from captum_robust._base.streams import SampleStreams
-from captum_robust._base.vectors import feature_shapes, flatten, unflatten
+from captum_robust._base.vectors import Tensors, feature_shapes, flatten, unflatten
 from captum_robust.attr.method.differentiable import differentiable
+from captum_robust.metrics.evaluators.batch import Batch, Explain
 from captum_robust.metrics.evaluators.run import Options
-from captum_robust.metrics.evaluators.subject import Explanation, Subject
-from captum_robust.metrics.similarities.maps import Maps, wide
 
 _PURPOSE = 3  # keeps these directions apart from other draws
 
 
 def hessian_norm(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     *,
     n_samples: int = 10,
-    method: str = "autograd",
+    method: Literal["autograd", "finite-difference"] = "autograd",
     step: float = 1e-3,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -79,10 +79,10 @@ def hessian_norm(
     check_count("n_samples", n_samples)
     length = check_number("step", step, low=0, high=float("inf"), open_low=True, open_high=True)
     options = Options(max_examples_per_batch=max_examples_per_batch, show_progress=show_progress)
-    subject = Subject.of(explanation_func, inputs, kwargs)
+    batch = Batch.of(explanation_func, inputs, kwargs)
     parts = []
-    with options.progress(len(subject) * n_samples, "directions") as bar:
-        for chunk in options.chunks(subject):
+    with options.progress(len(batch) * n_samples, "directions") as bar:
+        for chunk in options.chunks(batch):
             directions = _Directions(chunk, n_samples, seed)
             squares = (
                 _transposed_products(chunk, directions)
@@ -100,7 +100,7 @@ def hessian_norm(
 class _Directions:
     """Standard normal directions ``(N, m)``, one after the other."""
 
-    def __init__(self, chunk: Subject, count: int, seed: int | None) -> None:
+    def __init__(self, chunk: Batch, count: int, seed: int | None) -> None:
         self._count = count
         self._examples = len(chunk)
         self._streams = None if seed is None else SampleStreams(seed, chunk.ids.tolist(), _PURPOSE)
@@ -119,7 +119,7 @@ def _fill_normal(out: Tensor, generator: torch.Generator | None) -> None:
     out.normal_(generator=generator)
 
 
-def _transposed_products(chunk: Subject, directions: _Directions) -> Iterator[Tensor]:
+def _transposed_products(chunk: Batch, directions: _Directions) -> Iterator[Tensor]:
     """Squared norms of the Jacobian's transpose times each direction."""
     leaves = tuple(part.clone().requires_grad_() for part in chunk.inputs)
     with _graph(chunk.explain), torch.enable_grad():
@@ -135,9 +135,7 @@ def _transposed_products(chunk: Subject, directions: _Directions) -> Iterator[Te
         yield wide(flatten(products)).square().sum(1)
 
 
-def _difference_quotients(
-    chunk: Subject, directions: _Directions, length: float
-) -> Iterator[Tensor]:
+def _difference_quotients(chunk: Batch, directions: _Directions, length: float) -> Iterator[Tensor]:
     """Squared norms of the centred difference quotient along each direction."""
     shapes = feature_shapes(chunk.inputs)
     dtype = torch.promote_types(chunk.inputs[0].dtype, torch.float32)
@@ -158,7 +156,7 @@ def _difference_quotients(
 
 
 @contextmanager
-def _graph(explain: Explanation) -> Iterator[None]:
+def _graph(explain: Explain) -> Iterator[None]:
     """Lets the attribution that ``explain`` is a method of keep the graph of its maps."""
     attribution = getattr(explain, "__self__", None)
     if not isinstance(attribution, Attribution):

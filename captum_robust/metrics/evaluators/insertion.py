@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.captum_privates import _run_forward
 from captum_robust._base.checks import check_choice, check_count, check_number
-from captum_robust._base.vectors import feature_shapes, flatten, unflatten
+from captum_robust._base.precision import wide
+from captum_robust._base.vectors import Tensors, feature_shapes, flatten, unflatten
 from captum_robust.metrics.evaluators.baselines import Baseline, filled
+from captum_robust.metrics.evaluators.batch import Batch, Explain, Forward
 from captum_robust.metrics.evaluators.evaluation import Evaluation, join
 from captum_robust.metrics.evaluators.perturbation import Attack, AttackKwargs
-from captum_robust.metrics.evaluators.run import Options, Watch
-from captum_robust.metrics.evaluators.subject import Explanation, Forward, Subject
-from captum_robust.metrics.similarities.maps import Channels, Maps, reduced, wide
+from captum_robust.metrics.evaluators.returns import curve_evaluator
+from captum_robust.metrics.evaluators.run import Options
+from captum_robust.metrics.similarities.shared.maps import Channels, reduced
 
 # Without a limit from the user, a pass holds so many rows: forward passes without graph are small.
 _ROWS: Final = 32
 
 
+@curve_evaluator
 def insertion(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     *,
     forward_func: Forward,
     baseline: Baseline = "zero",
     n_points: int = 21,
-    area: str = "mean",
+    area: Literal["mean", "trapezoid"] = "mean",
     softmax: bool = True,
     channels: Channels = None,
     return_curve: bool = False,
@@ -84,17 +87,18 @@ def insertion(
     """
     game = _Game(forward_func, baseline, n_points, area, softmax, channels, deletes=False)
     options = Options(max_examples_per_batch=max_examples_per_batch, show_progress=show_progress)
-    return _play(game, Subject.of(explanation_func, inputs, kwargs), options, return_curve)
+    return _play(game, Batch.of(explanation_func, inputs, kwargs), options, return_curve)
 
 
+@curve_evaluator
 def deletion(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     *,
     forward_func: Forward,
     baseline: Baseline = "zero",
     n_points: int = 21,
-    area: str = "mean",
+    area: Literal["mean", "trapezoid"] = "mean",
     softmax: bool = True,
     channels: Channels = None,
     return_curve: bool = False,
@@ -131,12 +135,13 @@ def deletion(
     """
     game = _Game(forward_func, baseline, n_points, area, softmax, channels, deletes=True)
     options = Options(max_examples_per_batch=max_examples_per_batch, show_progress=show_progress)
-    return _play(game, Subject.of(explanation_func, inputs, kwargs), options, return_curve)
+    return _play(game, Batch.of(explanation_func, inputs, kwargs), options, return_curve)
 
 
+@curve_evaluator
 def adversarial_insertion(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     attack: Any,
     *,
     forward_func: Forward,
@@ -144,11 +149,11 @@ def adversarial_insertion(
     attack_kwargs: AttackKwargs = None,
     baseline: Baseline = "zero",
     n_points: int = 21,
-    area: str = "mean",
+    area: Literal["mean", "trapezoid"] = "mean",
     softmax: bool = True,
     channels: Channels = None,
     return_curve: bool = False,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -197,14 +202,14 @@ def adversarial_insertion(
     options = Options(
         forward_func, on_prediction_change, return_perturbed, max_examples_per_batch, show_progress
     )
-    subject = Subject.of(explanation_func, inputs, kwargs)
+    batch = Batch.of(explanation_func, inputs, kwargs)
     attacker = Attack(attack, attack_kwargs, seed)
     return _play(
         game,
-        subject,
+        batch,
         options,
         return_curve,
-        attack=lambda chunk: attacker(chunk, budget, len(subject)),
+        attack=lambda chunk: attacker(chunk, budget, len(batch)),
     )
 
 
@@ -230,44 +235,42 @@ class _Game:
 
     def curve(
         self,
-        subject: Subject,
+        batch: Batch,
         maps: tuple[Tensor, ...],
         baseline: tuple[Tensor, ...],
         options: Options,
     ) -> Tensor:
         """The model's output at every point, ``(N, P)``, for features ordered by ``maps``."""
-        places, shapes = self._places(subject, maps)
+        places, shapes = self._places(batch, maps)
         features = places.shape[1]
         last = self.n_points - 1
         counts = [(2 * point * features + last) // (2 * last) for point in range(self.n_points)]
         columns = []
-        for points in options.ranges(len(subject), self.n_points, _ROWS):
+        for points in options.ranges(len(batch), self.n_points, _ROWS):
             kept = places.new_tensor(counts[points.start : points.stop])
             inside = (places.unsqueeze(1) < kept[None, :, None]).flatten(0, 1)
             masks = unflatten(inside ^ self.deletes, shapes)
-            rows = subject.repeat(len(points))
+            rows = batch.repeat(len(points))
             others = [part.repeat_interleave(len(points), dim=0) for part in baseline]
             mixed = tuple(
                 torch.where(mask, part, other)
                 for mask, part, other in zip(masks, rows.inputs, others, strict=True)
             )
-            columns.append(self._outputs(rows, mixed).reshape(len(subject), -1))
+            columns.append(self._outputs(rows, mixed).reshape(len(batch), -1))
         return torch.cat(columns, dim=1)
 
-    def _places(
-        self, subject: Subject, maps: tuple[Tensor, ...]
-    ) -> tuple[Tensor, list[torch.Size]]:
+    def _places(self, batch: Batch, maps: tuple[Tensor, ...]) -> tuple[Tensor, list[torch.Size]]:
         """The place of each feature from the most important, 0, on; and the masks' shapes."""
         scores = reduced(maps, self.channels)
         if self.channels is not None:
             scores = tuple(part.unsqueeze(1) for part in scores)
-        _check_scores(scores, subject.inputs)
+        _check_scores(scores, batch.inputs)
         order = flatten(scores).argsort(dim=1, descending=True, stable=True)
         place = torch.arange(order.shape[1], device=order.device).expand_as(order)
         places = torch.empty_like(order).scatter_(1, order, place)
         return places, list(feature_shapes(scores))
 
-    def _outputs(self, rows: Subject, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _outputs(self, rows: Batch, inputs: tuple[Tensor, ...]) -> Tensor:
         """One output of the model for each row."""
         arguments = rows.arguments
         with torch.no_grad():
@@ -315,16 +318,16 @@ def _check_scores(scores: tuple[Tensor, ...], inputs: tuple[Tensor, ...]) -> Non
 
 def _play(
     game: _Game,
-    subject: Subject,
+    batch: Batch,
     options: Options,
     return_curve: bool,
-    attack: Callable[[Subject], tuple[Tensor, ...]] | None = None,
+    attack: Callable[[Batch], tuple[Tensor, ...]] | None = None,
 ) -> Tensor | Evaluation:
     """Plays the game on each chunk, ordered by the map of the input or of the attacked one."""
     parts = []
-    baseline = filled(game.baseline, subject.inputs)
-    with options.progress(len(subject), "insertion") as bar:
-        for chunk in options.chunks(subject):
+    baseline = filled(game.baseline, batch.inputs)
+    with options.progress(len(batch), "insertion") as bar:
+        for chunk in options.chunks(batch):
             points = chunk.inputs if attack is None else attack(chunk)
             maps = chunk.maps(points)
             ground = tuple(part[chunk.ids.to(part.device)] for part in baseline)
@@ -335,13 +338,13 @@ def _play(
     if not return_curve:
         evaluation = replace(evaluation, curve=None)
     if return_curve or options.return_perturbed:
-        return options.result(evaluation, is_tuple=subject.is_tuple, in_full=True)
+        return options.result(evaluation, is_tuple=batch.is_tuple, in_full=True)
     return evaluation.values
 
 
 def _evaluation(
     game: _Game,
-    chunk: Subject,
+    chunk: Batch,
     points: tuple[Tensor, ...],
     maps: tuple[Tensor, ...],
     curve: Tensor,
@@ -350,7 +353,10 @@ def _evaluation(
     """One chunk's areas, and what became of its predictions where those are watched."""
     values, changes = game.reduce(curve), None
     if options.forward_func is not None:
-        moved = Watch(options.forward_func, chunk).changed(chunk, points)
+        before, after = (
+            chunk.predictions(options.forward_func, where) for where in (chunk.inputs, points)
+        )
+        moved = (after != before).reshape(len(chunk), -1).any(dim=1)
         changes = moved.to(torch.int64)
         if options.on_prediction_change == "nan":
             values = torch.where(moved, torch.nan, values)

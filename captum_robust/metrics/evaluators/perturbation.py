@@ -12,8 +12,8 @@ from torch import Tensor
 from captum_robust._base.checks import check_number
 from captum_robust._base.streams import SampleStreams
 from captum_robust._base.vectors import feature_shapes, unflatten
-from captum_robust.metrics.evaluators.run import Comparison, Options, Reference
-from captum_robust.metrics.evaluators.subject import Subject, select_arguments
+from captum_robust.metrics.evaluators.batch import Batch, select_arguments
+from captum_robust.metrics.evaluators.run import Comparison, Options, Originals
 
 PerturbFunc = Callable[..., Tensor | tuple[Tensor, ...]]
 AttackKwargs = Mapping[str, Any] | Callable[[float], Mapping[str, Any]] | None
@@ -49,14 +49,14 @@ class RandomPerturbation:
         self._seed = seed
 
     def comparisons(
-        self, chunk: Subject, reference: Reference, draws: int, options: Options
+        self, chunk: Batch, originals: Originals, draws: int, options: Options
     ) -> Iterator[Comparison]:
         """Compares ``draws`` perturbations of each example with the original, pass by pass."""
         for numbers in options.ranges(len(chunk), draws):
             rows = chunk.repeat(len(numbers))
-            yield reference.compare(rows, self._perturbed(rows, chunk, numbers))
+            yield originals.compare(rows, self._perturbed(rows, chunk, numbers))
 
-    def _perturbed(self, rows: Subject, chunk: Subject, numbers: range) -> tuple[Tensor, ...]:
+    def _perturbed(self, rows: Batch, chunk: Batch, numbers: range) -> tuple[Tensor, ...]:
         if self._func is None:
             perturbed = self._uniform(rows, chunk, numbers)
         else:
@@ -65,13 +65,13 @@ class RandomPerturbation:
             return perturbed
         return tuple(tensor.clamp(*self._clamp) for tensor in perturbed)
 
-    def _by_user(self, func: PerturbFunc, rows: Subject) -> tuple[Tensor, ...]:
+    def _by_user(self, func: PerturbFunc, rows: Batch) -> tuple[Tensor, ...]:
         given = rows.pack(tuple(tensor.clone() for tensor in rows.inputs))
         wants_radius = len(signature(func).parameters) > 1
         moved = func(given, self._radius) if wants_radius else func(given)
         return checked_perturbed("perturb_func", moved, rows)
 
-    def _uniform(self, rows: Subject, chunk: Subject, numbers: range) -> tuple[Tensor, ...]:
+    def _uniform(self, rows: Batch, chunk: Batch, numbers: range) -> tuple[Tensor, ...]:
         shapes = feature_shapes(rows.inputs)
         first = rows.inputs[0]
         dtype = torch.promote_types(first.dtype, torch.float32)
@@ -129,34 +129,36 @@ class Attack:
     def _takes(self, word: str) -> bool:
         return self._takes_all or word in self._words
 
-    def __call__(self, subject: Subject, radius: float, size: int) -> tuple[Tensor, ...]:
-        """Attacks the subject's inputs within ``radius``; ``size`` is the whole batch's."""
+    def __call__(self, batch: Batch, radius: float, size: int) -> tuple[Tensor, ...]:
+        """Inputs attacked within ``radius``; ``size`` is the number of examples in all chunks."""
+        if radius == 0:
+            return batch.inputs
         given = self._kwargs(radius) if callable(self._kwargs) else self._kwargs or {}
         words: dict[str, Any] = {
-            name: subject.arguments[name]
+            name: batch.arguments[name]
             for name in ("target", "additional_forward_args")
-            if name in subject.arguments and self._takes(name)
+            if name in batch.arguments and self._takes(name)
         }
         if self._seed is not None:
             words["seed"] = self._seed
         if "example_ids" in self._words:  # the attack's draws do not depend on the chunks either
-            words["example_ids"] = subject.ids.tolist()
-        words |= select_arguments(given, subject.ids, size)
+            words["example_ids"] = batch.ids.tolist()
+        words |= select_arguments(given, batch.ids, size)
         if self._budget in words:
             raise ValueError(
                 f"`attack_kwargs` must leave `{self._budget}` to the evaluator, "
                 f"got {words[self._budget]}."
             )
         words[self._budget] = radius
-        moved = self._perturb(subject.pack(subject.inputs), **words)
-        return checked_perturbed("attack", moved, subject)
+        moved = self._perturb(batch.pack(batch.inputs), **words)
+        return checked_perturbed("attack", moved, batch)
 
 
-def checked_perturbed(name: str, perturbed: Any, subject: Subject) -> tuple[Tensor, ...]:
+def checked_perturbed(name: str, perturbed: Any, batch: Batch) -> tuple[Tensor, ...]:
     """The perturbed inputs as a tuple, once they have the inputs' shapes and are finite."""
     tensors = perturbed if isinstance(perturbed, tuple) else (perturbed,)
     shapes = [tuple(tensor.shape) for tensor in tensors if isinstance(tensor, Tensor)]
-    wanted = [tuple(tensor.shape) for tensor in subject.inputs]
+    wanted = [tuple(tensor.shape) for tensor in batch.inputs]
     if shapes != wanted or len(tensors) != len(wanted):
         raise ValueError(f"`{name}` must return perturbed inputs of shapes {wanted}, got {shapes}.")
     if not all(torch.isfinite(tensor).all() for tensor in tensors):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_robust._base.checks import check_choice, check_count
-from captum_robust._base.vectors import flatten
+from captum_robust._base.precision import wide
+from captum_robust._base.vectors import Tensors, flatten
+from captum_robust.metrics.evaluators.batch import Batch, Forward
 from captum_robust.metrics.evaluators.evaluation import Evaluation, join
-from captum_robust.metrics.evaluators.subject import Forward, Subject
-from captum_robust.metrics.similarities.maps import Maps, Similarity, wide
+from captum_robust.metrics.similarities.similarity import Similarity, by_name
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Comparison:
         return _distance(self.maps, self.perturbed_maps, p)
 
 
-Statistic = Callable[[Comparison], Tensor]
+Measure = Callable[[Comparison], Tensor]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Options:
     """The keywords that all evaluators share."""
 
     forward_func: Forward | None = None
-    on_prediction_change: str = "keep"
+    on_prediction_change: Literal["keep", "nan"] = "keep"
     return_perturbed: bool = False
     max_examples_per_batch: int | None = None
     show_progress: bool = False
@@ -55,14 +57,14 @@ class Options:
         if self.max_examples_per_batch is not None:
             check_count("max_examples_per_batch", self.max_examples_per_batch)
 
-    def chunks(self, subject: Subject) -> Iterator[Subject]:
+    def chunks(self, batch: Batch) -> Iterator[Batch]:
         """The examples in chunks of at most ``max_examples_per_batch``."""
-        size = self.max_examples_per_batch or len(subject)
-        if size >= len(subject):
-            yield subject
+        size = self.max_examples_per_batch or len(batch)
+        if size >= len(batch):
+            yield batch
             return
-        for start in range(0, len(subject), size):
-            yield subject.select(torch.arange(start, min(start + size, len(subject))))
+        for start in range(0, len(batch), size):
+            yield batch.select(torch.arange(start, min(start + size, len(batch))))
 
     def ranges(self, examples: int, count: int, rows: int | None = None) -> Iterator[range]:
         """The numbers below ``count`` in passes of at most ``rows`` rows, one at least."""
@@ -88,33 +90,31 @@ class Options:
         )
 
 
-class Watch:
-    """Sees which perturbed inputs a model predicts another class for; none without a model."""
+class Originals:
+    """What a chunk of examples is before it is perturbed: its maps, and its predicted classes.
 
-    def __init__(self, forward_func: Forward | None, subject: Subject) -> None:
+    Args:
+        chunk: the examples.
+        forward_func: the model whose predictions are watched, or ``None``.
+    """
+
+    def __init__(self, chunk: Batch, forward_func: Forward | None) -> None:
+        self._examples = len(chunk)
+        self._maps = chunk.maps()
         self._forward_func = forward_func
         if forward_func is not None:
-            self._before = subject.predictions(forward_func, subject.inputs)
+            self._classes = chunk.predictions(forward_func, chunk.inputs)
 
-    def changed(self, rows: Subject, perturbed: tuple[Tensor, ...]) -> Tensor:
-        """Which rows, as many of each example, have another prediction than their original."""
+    def changed(self, rows: Batch, perturbed: tuple[Tensor, ...]) -> Tensor:
+        """Which rows, as many of each example, have another predicted class than the original."""
         if self._forward_func is None:
             return torch.zeros(len(rows), dtype=torch.bool, device=perturbed[0].device)
-        before = self._before.repeat_interleave(len(rows) // len(self._before), dim=0)
+        before = self._classes.repeat_interleave(len(rows) // self._examples, dim=0)
         differs = rows.predictions(self._forward_func, perturbed) != before
         return differs.reshape(len(rows), -1).any(dim=1)
 
-
-class Reference:
-    """One chunk's original maps, which those of perturbed inputs are compared with."""
-
-    def __init__(self, subject: Subject, watch: Watch) -> None:
-        self._watch = watch
-        self._examples = len(subject)
-        self._maps = subject.maps()
-
     def compare(
-        self, rows: Subject, perturbed: tuple[Tensor, ...], changed: Tensor | None = None
+        self, rows: Batch, perturbed: tuple[Tensor, ...], changed: Tensor | None = None
     ) -> Comparison:
         """Explains the perturbed rows, as many of each example, and sets them side by side."""
         times = len(rows) // self._examples
@@ -123,11 +123,11 @@ class Reference:
             tuple(part.repeat_interleave(times, dim=0) for part in self._maps),
             perturbed,
             rows.maps(perturbed),
-            self._watch.changed(rows, perturbed) if changed is None else changed,
+            self.changed(rows, perturbed) if changed is None else changed,
         )
 
 
-class Tally:
+class RunningResult:
     """Mean or largest value of each example over its draws, and the worst draw if wanted.
 
     Args:
@@ -162,12 +162,13 @@ class Tally:
         largest = torch.where(counted, values, -torch.inf).amax(1)
         self._largest = largest if self._largest is None else largest.maximum(self._largest)
         if self._options.return_perturbed:
-            self._keep(torch.where(counted, self._sign * values, -torch.inf), comparison)
+            self._keep_worst(torch.where(counted, self._sign * values, -torch.inf), comparison)
 
-    def _keep(self, harm: Tensor, comparison: Comparison) -> None:
+    def _keep_worst(self, harm: Tensor, comparison: Comparison) -> None:
         """Holds on to each example's worst draw so far."""
-        harm, draw = harm.max(dim=1)
-        rows = torch.arange(self._examples, device=draw.device) * self._draws(comparison) + draw
+        draws = harm.shape[1]
+        harm, worst = harm.max(dim=1)
+        rows = torch.arange(self._examples, device=worst.device) * draws + worst
         found = tuple(
             tuple(part[rows.to(part.device)] for part in parts)
             for parts in (comparison.perturbed_inputs, comparison.perturbed_maps)
@@ -181,9 +182,6 @@ class Tally:
             _where_rows(better, found[0], self._kept[0]),
             _where_rows(better, found[1], self._kept[1]),
         )
-
-    def _draws(self, comparison: Comparison) -> int:
-        return len(comparison.changed) // self._examples
 
     def evaluation(self) -> Evaluation:
         """The values so far, NaN where no draw of an example counted."""
@@ -200,44 +198,45 @@ class Tally:
 
 
 def over_comparisons(
-    subject: Subject,
-    comparisons: Callable[[Subject, Reference], Iterable[Comparison]],
-    statistic: Statistic,
+    batch: Batch,
+    comparisons: Callable[[Batch, Originals], Iterable[Comparison]],
+    measure: Measure,
     options: Options,
     *,
     total: int,
     description: str,
-    reduction: str = "mean",
+    reduction: Literal["mean", "max"] = "mean",
     largest_is_worst: bool = True,
 ) -> Tensor | Evaluation:
-    """Reduces a statistic of each example's comparisons, one bounded pass at a time.
+    """Reduces a measure of each example's comparisons, one bounded pass at a time.
 
     Args:
-        subject: all the examples.
+        batch: all the examples.
         comparisons: yields the comparisons of one chunk of examples.
-        statistic: one value for each row of a comparison.
+        measure: one value for each row of a comparison.
         options: the evaluator's shared keywords.
         total: rows in all, for the progress bar.
         description: of the bar.
-        reduction, largest_is_worst: see :class:`Tally`.
+        reduction, largest_is_worst: see :class:`RunningResult`.
     """
     parts = []
     with options.progress(total, description) as bar:
-        for chunk in options.chunks(subject):
-            reference = Reference(chunk, Watch(options.forward_func, chunk))
-            tally = Tally(len(chunk), options, reduction, largest_is_worst=largest_is_worst)
-            for comparison in comparisons(chunk, reference):
-                tally.add(statistic(comparison), comparison)
+        for chunk in options.chunks(batch):
+            originals = Originals(chunk, options.forward_func)
+            found = RunningResult(len(chunk), options, reduction, largest_is_worst=largest_is_worst)
+            for comparison in comparisons(chunk, originals):
+                found.add(measure(comparison), comparison)
                 bar.update(len(comparison.changed))
-            parts.append(tally.evaluation())
-    return options.result(join(parts), is_tuple=subject.is_tuple)
+            parts.append(found.evaluation())
+    return options.result(join(parts), is_tuple=batch.is_tuple)
 
 
-def compare_by(similarity: Similarity) -> Statistic:
-    """The statistic that a similarity is, checked to give one value for each pair of maps."""
+def compare_by(similarity: Similarity | str) -> Measure:
+    """The measure that a similarity is, checked to give one value for each pair of maps."""
+    function = by_name(similarity)
 
-    def statistic(comparison: Comparison) -> Tensor:
-        values = similarity(as_given(comparison.maps), as_given(comparison.perturbed_maps))
+    def measure(comparison: Comparison) -> Tensor:
+        values = function(as_given(comparison.maps), as_given(comparison.perturbed_maps))
         rows = len(comparison.changed)
         if not isinstance(values, Tensor) or values.shape != (rows,):
             got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -247,10 +246,10 @@ def compare_by(similarity: Similarity) -> Statistic:
             )
         return values
 
-    return statistic
+    return measure
 
 
-def as_given(maps: Maps) -> Maps:
+def as_given(maps: Tensors) -> Tensors:
     """A tuple of one map as the map itself."""
     return maps[0] if isinstance(maps, tuple) and len(maps) == 1 else maps
 

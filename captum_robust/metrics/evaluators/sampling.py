@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_count, check_number
+from captum_robust._base.vectors import Tensors
+from captum_robust.metrics.evaluators.batch import Batch, Explain, Forward
 from captum_robust.metrics.evaluators.evaluation import Evaluation
 from captum_robust.metrics.evaluators.perturbation import (
     Attack,
@@ -16,30 +18,32 @@ from captum_robust.metrics.evaluators.perturbation import (
     PerturbFunc,
     RandomPerturbation,
 )
+from captum_robust.metrics.evaluators.returns import evaluator
 from captum_robust.metrics.evaluators.run import (
     Comparison,
+    Measure,
     Options,
-    Reference,
-    Statistic,
+    Originals,
     compare_by,
     over_comparisons,
 )
-from captum_robust.metrics.evaluators.subject import Explanation, Forward, Subject
-from captum_robust.metrics.similarities.maps import Maps, Similarity, is_distance
-from captum_robust.metrics.similarities.vectors import cosine_distance, cosine_similarity
+from captum_robust.metrics.similarities.similarity import Scale, Similarity
+from captum_robust.metrics.similarities.values.cosine_distance import cosine_distance
+from captum_robust.metrics.similarities.values.cosine_similarity import cosine_similarity
 
 
+@evaluator
 def random_perturbation_similarity(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     perturb_func: PerturbFunc | None = None,
     perturb_radius: float = 0.02,
     n_perturb_samples: int = 10,
     *,
-    similarity: Similarity = cosine_similarity,
+    similarity: Similarity | str = cosine_similarity,
     clamp: tuple[float, float] | None = None,
     forward_func: Forward | None = None,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -63,9 +67,9 @@ def random_perturbation_similarity(
         perturb_func: draws perturbed inputs; the uniform law above where ``None``.
         perturb_radius: :math:`\epsilon`, in input units.
         n_perturb_samples: number of draws an example.
-        similarity: any similarity of this module, with its own options bound by
-            :func:`functools.partial`; called as ``similarity(original, perturbed)``. Of a function
-            with the attribute ``higher_is_better = False`` the largest value counts as the worst.
+        similarity: a similarity of this module or its name, any other function of two maps; its
+            own options are bound by :func:`functools.partial`. Called as
+            ``similarity(original, perturbed)``. Of a distance the largest value is the worst.
         clamp: bounds ``(low, high)`` of valid inputs, put on every perturbed one.
         forward_func, on_prediction_change, return_perturbed: shared by all evaluators, see
             :mod:`captum_robust.metrics`.
@@ -92,26 +96,27 @@ def random_perturbation_similarity(
         forward_func, on_prediction_change, return_perturbed, max_examples_per_batch, show_progress
     )
     return _over_draws(
-        Subject.of(explanation_func, inputs, kwargs),
+        Batch.of(explanation_func, inputs, kwargs),
         RandomPerturbation(perturb_func, perturb_radius, clamp, seed),
         n_perturb_samples,
         compare_by(similarity),
         options,
-        largest_is_worst=is_distance(similarity),
+        largest_is_worst=not Scale.of(similarity).higher_is_better,
     )
 
 
+@evaluator
 def cosine_robust_criterion(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     perturb_func: PerturbFunc | None = None,
     perturb_radius: float = 0.02,
     n_perturb_samples: int = 10,
     *,
-    reduction: str = "mean",
+    reduction: Literal["mean", "max"] = "mean",
     clamp: tuple[float, float] | None = None,
     forward_func: Forward | None = None,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -154,7 +159,7 @@ def cosine_robust_criterion(
     )
     half = compare_by(cosine_distance)
     return _over_draws(
-        Subject.of(explanation_func, inputs, kwargs),
+        Batch.of(explanation_func, inputs, kwargs),
         RandomPerturbation(perturb_func, perturb_radius, clamp, seed),
         n_perturb_samples,
         lambda comparison: half(comparison) / 2,
@@ -163,17 +168,18 @@ def cosine_robust_criterion(
     )
 
 
+@evaluator
 def l2_robust_criterion(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     perturb_func: PerturbFunc | None = None,
     perturb_radius: float = 0.02,
     n_perturb_samples: int = 10,
     *,
-    reduction: str = "mean",
+    reduction: Literal["mean", "max"] = "mean",
     clamp: tuple[float, float] | None = None,
     forward_func: Forward | None = None,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -215,7 +221,7 @@ def l2_robust_criterion(
         forward_func, on_prediction_change, return_perturbed, max_examples_per_batch, show_progress
     )
     return _over_draws(
-        Subject.of(explanation_func, inputs, kwargs),
+        Batch.of(explanation_func, inputs, kwargs),
         RandomPerturbation(perturb_func, perturb_radius, clamp, seed),
         n_perturb_samples,
         lambda comparison: comparison.map_distance(2),
@@ -224,9 +230,10 @@ def l2_robust_criterion(
     )
 
 
+@evaluator
 def local_lipschitz(
-    explanation_func: Explanation,
-    inputs: Maps,
+    explanation_func: Explain,
+    inputs: Tensors,
     perturb_func: PerturbFunc | None = None,
     perturb_radius: float = 0.02,
     n_perturb_samples: int = 10,
@@ -236,7 +243,7 @@ def local_lipschitz(
     p: float = 2,
     clamp: tuple[float, float] | None = None,
     forward_func: Forward | None = None,
-    on_prediction_change: str = "keep",
+    on_prediction_change: Literal["keep", "nan"] = "keep",
     return_perturbed: bool = False,
     max_examples_per_batch: int | None = None,
     seed: int | None = None,
@@ -283,22 +290,22 @@ def local_lipschitz(
     options = Options(
         forward_func, on_prediction_change, return_perturbed, max_examples_per_batch, show_progress
     )
-    subject = Subject.of(explanation_func, inputs, kwargs)
+    batch = Batch.of(explanation_func, inputs, kwargs)
     perturbation = RandomPerturbation(perturb_func, perturb_radius, clamp, seed)
     attacker = None if attack is None else Attack(attack, attack_kwargs)
 
-    def comparisons(chunk: Subject, reference: Reference) -> Iterator[Comparison]:
-        yield from perturbation.comparisons(chunk, reference, draws, options)
+    def comparisons(chunk: Batch, originals: Originals) -> Iterator[Comparison]:
+        yield from perturbation.comparisons(chunk, originals, draws, options)
         if attacker is not None:
-            moved = attacker(chunk, float(perturb_radius), len(subject))
-            yield reference.compare(chunk, moved)
+            moved = attacker(chunk, float(perturb_radius), len(batch))
+            yield originals.compare(chunk, moved)
 
     return over_comparisons(
-        subject,
+        batch,
         comparisons,
         lambda comparison: _slope(comparison, order),
         options,
-        total=len(subject) * (draws + (attacker is not None)),
+        total=len(batch) * (draws + (attacker is not None)),
         description="local Lipschitz",
         reduction="max",
     )
@@ -311,23 +318,23 @@ def _slope(comparison: Comparison, p: float) -> Tensor:
 
 
 def _over_draws(
-    subject: Subject,
+    batch: Batch,
     perturbation: RandomPerturbation,
     n_perturb_samples: int,
-    statistic: Statistic,
+    measure: Measure,
     options: Options,
     *,
-    reduction: str = "mean",
+    reduction: Literal["mean", "max"] = "mean",
     largest_is_worst: bool = True,
 ) -> Tensor | Evaluation:
     draws = check_count("n_perturb_samples", n_perturb_samples)
     check_choice("reduction", reduction, ("mean", "max"))
     return over_comparisons(
-        subject,
-        lambda chunk, reference: perturbation.comparisons(chunk, reference, draws, options),
-        statistic,
+        batch,
+        lambda chunk, originals: perturbation.comparisons(chunk, originals, draws, options),
+        measure,
         options,
-        total=len(subject) * draws,
+        total=len(batch) * draws,
         description="perturbations",
         reduction=reduction,
         largest_is_worst=largest_is_worst,

@@ -219,6 +219,22 @@ def test_an_attack_of_this_library(model, images, evaluate):
     torch.testing.assert_close(run(2), whole)
 
 
+def test_at_radius_zero_the_map_is_that_of_the_input():
+    x = torch.randn(2, 3)
+
+    def never(inputs, radius):
+        assert radius > 0, "an attack has nothing to do at radius 0"
+        return inputs + radius
+
+    found = attack_robustness(
+        itself, x, never, lp_distance, radii=[0, 0.5], forward_func=nn.Linear(3, 2)
+    )
+    torch.testing.assert_close(found.values, torch.tensor([[0, 0.5 * 3**0.5]] * 2).double())
+    assert found.prediction_changes[:, 0].tolist() == [0, 0]
+    alone = attack_robustness(itself, x, never, radii=0.0)
+    torch.testing.assert_close(alone, torch.ones(2).double())
+
+
 def test_errors_say_what_came():
     x = torch.ones(2, 3)
     with pytest.raises(TypeError, match=r"`attack` must have a `perturb` method or be a function"):
@@ -227,8 +243,8 @@ def test_errors_say_what_came():
         attack_robustness(itself, x, lambda x: x, radii=0.1)
     with pytest.raises(ValueError, match=r"`attack_kwargs` must leave `radius` to the evaluator"):
         attack_robustness(itself, x, Shift(), radii=0.1, attack_kwargs={"radius": 0.2})
-    with pytest.raises(ValueError, match=r"`radii` must be in \(0, inf\), got 0"):
-        attack_robustness(itself, x, Shift(), radii=[0.1, 0])
+    with pytest.raises(ValueError, match=r"`radii` must be in \[0, inf\), got -1"):
+        attack_robustness(itself, x, Shift(), radii=[0.1, -1])
     with pytest.raises(ValueError, match=r"`radii` must hold at least one radius"):
         attack_robustness(itself, x, Shift(), radii=[])
     with pytest.raises(ValueError, match=r"`attack` must return finite inputs"):

@@ -1,6 +1,7 @@
-"""What holds for every similarity, discovered from the public names."""
+"""What holds for every registered similarity, and for one that a user registers."""
 
-import inspect
+import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,16 +9,7 @@ import torch
 from captum_robust import metrics
 
 
-def is_similarity(function):
-    return inspect.isfunction(function) and [*inspect.signature(function).parameters][:2] == [
-        "a",
-        "b",
-    ]
-
-
-SIMILARITIES = [
-    getattr(metrics, name) for name in metrics.__all__ if is_similarity(getattr(metrics, name))
-]
+SIMILARITIES = [*metrics.SIMILARITIES.values()]
 VECTORS = [f for f in SIMILARITIES if f not in (metrics.ssim, metrics.mass_center_dislocation)]
 
 every = pytest.mark.parametrize("measure", SIMILARITIES, ids=lambda f: f.__name__)
@@ -28,8 +20,88 @@ def pair(dtype=torch.float32):
     return torch.randn(2, 3, 4, 9, 8, generator=generator, dtype=torch.float64).to(dtype).unbind()
 
 
-def test_all_are_found():
-    assert len(SIMILARITIES) == 11
+def test_the_package_registers_its_own_and_exports_them():
+    ours = [f for f in SIMILARITIES if f.__module__.startswith("captum_robust.")]
+    assert len(ours) == 11
+    assert all(getattr(metrics, f.__name__) is f and f.__name__ in metrics.__all__ for f in ours)
+
+
+@every
+def test_values_lie_in_the_range_and_equal_maps_at_its_better_end(measure):
+    """Of unequal maps nothing is better than of equal ones; `topk_mass` is a share in any case."""
+    scale = metrics.Scale.of(measure)
+    a, b = (part.double() for part in pair())
+    for one, other in ((a, b), (a, -a), (a, a)):
+        values = measure(one, other)
+        assert ((values >= scale.low - 1e-12) & (values <= scale.high + 1e-12)).all()
+    if measure is not metrics.topk_mass:
+        best = scale.high if scale.higher_is_better else scale.low
+        torch.testing.assert_close(measure(a, a), torch.full((3,), float(best)).double())
+        assert ((measure(a, b) < best) == scale.higher_is_better).all()
+
+
+@pytest.fixture
+def agreement():
+    @metrics.register_similarity(low=0, high=1, higher_is_better=False)
+    def sign_disagreement(a, b):
+        return (a.sign() != b.sign()).double().flatten(1).mean(1)
+
+    yield sign_disagreement
+    del metrics.SIMILARITIES["sign_disagreement"]
+
+
+def test_one_from_outside_works_in_every_evaluator(agreement):
+    assert metrics.Scale.of("sign_disagreement") == metrics.Scale(0, 1, higher_is_better=False)
+    x = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
+    words = {"similarity": "sign_disagreement"}
+
+    def flip(inputs, radius=1.0):
+        return inputs * torch.tensor([-1.0, 1.0])
+
+    found = metrics.random_perturbation_similarity(
+        lambda x: x, x, flip, return_perturbed=True, **words
+    )
+    assert found.values.tolist() == [0.5, 0.5]
+    assert metrics.attack_robustness(lambda x: x, x, flip, radii=1, **words).tolist() == [0.5, 0.5]
+    by_name = metrics.transfer_robustness({"id": lambda x: x}, x, flip, radii=1, **words)
+    assert by_name["id"].tolist() == [0.5, 0.5]
+
+
+def test_the_worst_draw_is_at_the_other_end_of_the_scale(agreement):
+    """The draw kept is the one of most disagreement, found though it is not the last."""
+    flips = iter([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
+    found = metrics.random_perturbation_similarity(
+        lambda x: x,
+        torch.ones(1, 2),
+        lambda inputs: inputs * torch.tensor(next(flips)),
+        n_perturb_samples=3,
+        similarity=partial(agreement),
+        return_perturbed=True,
+        max_examples_per_batch=1,
+    )
+    assert found.perturbed_maps.tolist() == [[-1.0, -1.0]]
+
+
+def test_scales_of_unregistered_functions():
+    def plain(a, b):
+        return a.sum(1)
+
+    assert metrics.Scale.of(plain) == metrics.Scale(-math.inf, math.inf, True)
+    plain.higher_is_better = False
+    assert not metrics.Scale.of(partial(plain)).higher_is_better
+
+
+def test_registering_says_what_is_wrong():
+    with pytest.raises(ValueError, match="`low` must be below `high`, got 1 and 0"):
+        metrics.register_similarity(low=1, high=0)
+
+    def mse(a, b):
+        return a
+
+    with pytest.raises(ValueError, match="`mse` is a similarity of captum_robust"):
+        metrics.register_similarity(low=0, high=1)(mse)
+    with pytest.raises(ValueError, match="`similarity` must be a function or one of .*, got 'sim'"):
+        metrics.random_perturbation_similarity(lambda x: x, torch.ones(1, 2), similarity="sim")
 
 
 @every

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from captum_robust.metrics import kendall_tau, spearman_rho
-from captum_robust.metrics.similarities import ranks
+from captum_robust.metrics.similarities.ranks import kendall_tau as kendall
 
 INTS = st.lists(st.integers(-3, 3), min_size=9, max_size=9)
 
@@ -33,7 +33,7 @@ def printed_kendall(a, b):
 @pytest.fixture
 def by_bits(monkeypatch):
     """Counts inversions bit by bit, as on other devices than the CPU, at any size."""
-    monkeypatch.setattr(ranks, "_SCIPY_FEATURES", 10**9)
+    monkeypatch.setattr(kendall, "_SCIPY_FEATURES", 10**9)
 
 
 def test_spearman_by_hand():

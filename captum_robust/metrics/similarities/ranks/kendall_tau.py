@@ -1,59 +1,29 @@
-"""Similarities of the order of two maps' features: Kendall's tau and Spearman's rho."""
+"""Kendall's rank correlation of two maps."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from scipy import stats
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
-from captum_robust.metrics.similarities.maps import Channels, Maps, Normalize, as_vectors
-from captum_robust.metrics.similarities.vectors import correlation
+from captum_robust._base.vectors import Tensors
+from captum_robust.metrics.similarities.shared.maps import Channels, Normalize, as_vectors
+from captum_robust.metrics.similarities.shared.ranks import dense_ranks, group_numbers, group_sizes
+from captum_robust.metrics.similarities.similarity import register_similarity
 
 # From so many features on, SciPy's tree beats counting by bits on one CPU core.
 _SCIPY_FEATURES: Final = 1000
 
 
-def spearman_rho(
-    a: Maps, b: Maps, *, channels: Channels = None, normalize: Normalize = None
-) -> Tensor:
-    r"""Spearman's rank correlation of two maps, over features.
-
-    .. math:: \rho = r\bigl(\mathrm{rank}(a), \mathrm{rank}(b)\bigr)
-
-    Pearson's correlation of the ranks, ties sharing their mean rank: the "cor" of Wang et al.
-    (2020), appendix C1. A constant map correlates 0 with every other map and 1 with a constant map.
-
-    Args:
-        a, b: maps of equal shapes ``(N, *)``; a tuple is one concatenated vector.
-        channels, normalize: preparation of the maps, see :mod:`captum_robust.metrics`.
-
-    Returns:
-        Exact values in [-1, 1], ``(N,)``, float64, as :func:`scipy.stats.spearmanr`; higher is more
-        robust. No gradient.
-
-    Raises:
-        ValueError: if shapes differ, a batch is empty or a map is not finite.
-
-    Example:
-        >>> import torch
-        >>> from captum_robust.metrics import spearman_rho
-        >>> spearman_rho(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 9.0, 8.0]]))
-        tensor([0.5000], dtype=torch.float64)
-    """
-    first, second = as_vectors(a, b, channels, normalize)
-    dtype = first.dtype
-    first, second = (_dense_ranks(part.detach()) for part in (first, second))
-    return correlation(_mean_ranks(first).to(dtype), _mean_ranks(second).to(dtype))
-
-
+@register_similarity(low=-1, high=1)
 def kendall_tau(
-    a: Maps,
-    b: Maps,
+    a: Tensors,
+    b: Tensors,
     *,
-    variant: str = "b",
+    variant: Literal["b", "concordant"] = "b",
     channels: Channels = None,
     normalize: Normalize = None,
 ) -> Tensor:
@@ -113,12 +83,12 @@ def _tau_b_by_scipy(a: Tensor, b: Tensor) -> Tensor:
 
 def _tau_b(a: Tensor, b: Tensor) -> Tensor:
     """Tau-b of rows by Knight's method: discordant pairs are inversions of b in the order of a."""
-    ranks_a, ranks_b = _dense_ranks(a), _dense_ranks(b)
+    ranks_a, ranks_b = dense_ranks(a), dense_ranks(b)
     features = a.shape[1]
     joint = (ranks_a * features + ranks_b).sort(dim=1).values
     discordant = _inversions(joint % features)
     tied_a, tied_b, tied_both = (
-        _tied_pairs(ids) for ids in (ranks_a, ranks_b, _group_numbers(joint))
+        _tied_pairs(ids) for ids in (ranks_a, ranks_b, group_numbers(joint))
     )
     total = features * (features - 1) // 2
     difference = (total - tied_a - tied_b + tied_both - 2 * discordant).to(a.dtype)
@@ -149,32 +119,8 @@ def _places(order: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(1, order, positions)
 
 
-def _dense_ranks(values: Tensor) -> Tensor:
-    """Ranks from 0 of each row, equal values sharing one and leaving no gap."""
-    ordered, order = values.sort(dim=1)
-    return torch.empty_like(order).scatter_(1, order, _group_numbers(ordered))
-
-
-def _group_numbers(ordered: Tensor) -> Tensor:
-    """Numbers the runs of equal values in each sorted row from 0."""
-    numbers = torch.zeros(ordered.shape, dtype=torch.int64, device=ordered.device)
-    numbers[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).cumsum(dim=1)
-    return numbers
-
-
-def _group_sizes(ids: Tensor) -> Tensor:
-    """How often each number below m occurs in each row of ``(N, m)``."""
-    return torch.zeros_like(ids).scatter_add_(1, ids, torch.ones_like(ids))
-
-
-def _mean_ranks(dense: Tensor) -> Tensor:
-    """Twice the ranks from dense ones, ties sharing their mean; twice, to stay whole."""
-    sizes = _group_sizes(dense)
-    return (2 * sizes.cumsum(dim=1) - sizes).gather(1, dense)
-
-
 def _tied_pairs(ids: Tensor) -> Tensor:
-    sizes = _group_sizes(ids)
+    sizes = group_sizes(ids)
     return (sizes * (sizes - 1) // 2).sum(dim=1)
 
 

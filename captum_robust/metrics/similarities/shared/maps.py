@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
-from captum_robust._base.vectors import flatten
+from captum_robust._base.precision import wide
+from captum_robust._base.vectors import Tensors, flatten
+from captum_robust.metrics.similarities.shared.rows import Normalize, ends, normalized
 
-Maps = Tensor | tuple[Tensor, ...]
 Channels = Literal["sum", "abs-sum"] | None
-Normalize = Literal["sum", "max", "l2"] | None
-Similarity = Callable[[Any, Any], Tensor]
-
-_Function = TypeVar("_Function", bound=Callable[..., Tensor])
 
 
-def distance(function: _Function) -> _Function:
-    """Marks a measure of two maps that grows as they part: more is less similar."""
-    function.higher_is_better = False  # type: ignore[attr-defined]
-    return function
-
-
-def is_distance(similarity: Similarity) -> bool:
-    """Whether larger values of ``similarity`` mean that the maps are further apart."""
-    while isinstance(similarity, partial):
-        similarity = similarity.func
-    return not getattr(similarity, "higher_is_better", True)
-
-
-def as_vectors(a: Maps, b: Maps, channels: Channels, normalize: Normalize) -> tuple[Tensor, Tensor]:
+def as_vectors(
+    a: Tensors, b: Tensors, channels: Channels, normalize: Normalize
+) -> tuple[Tensor, Tensor]:
     """Both maps as rows ``(N, m)`` in double precision; a tuple is one concatenated vector."""
     first, second = _checked(a, b, channels, normalize)
     return normalized(flatten(first), normalize), normalized(flatten(second), normalize)
 
 
 def as_images(
-    name: str, a: Maps, b: Maps, channels: Channels, normalize: Normalize
+    name: str, a: Tensors, b: Tensors, channels: Channels, normalize: Normalize
 ) -> tuple[Tensor, Tensor]:
     """Both maps as ``(N, C, *spatial)``; maps of three dimensions or fewer have one channel."""
     for maps in (a, b):
@@ -74,40 +58,8 @@ def reduced(maps: tuple[Tensor, ...], channels: Channels) -> tuple[Tensor, ...]:
     return tuple((part.abs() if channels == "abs-sum" else part).sum(1) for part in maps)
 
 
-def normalized(vectors: Tensor, normalize: Normalize) -> Tensor:
-    """Rows divided by their absolute sum, largest magnitude or l2 norm; zero rows stay zero."""
-    if normalize is None:
-        return vectors
-    check_choice("normalize", normalize, ("sum", "max", "l2"))
-    vectors = rescaled(vectors)
-    size = torch.linalg.vector_norm(
-        vectors, {"sum": 1.0, "max": torch.inf, "l2": 2.0}[normalize], dim=1, keepdim=True
-    )
-    return vectors / torch.where(size > 0, size, 1.0)
-
-
-def ends(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Least and greatest entry of each row, ``(N, 1)``; on CPUs far faster than ``aminmax(1)``."""
-    rows = vectors.detach()
-    return rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
-
-
-def rescaled(vectors: Tensor) -> Tensor:
-    """The rows, where their squares are safe; else over their largest magnitude, held constant."""
-    low, high = ends(vectors)
-    largest = high.maximum(-low)
-    limits = torch.finfo(vectors.dtype)
-    safe = (largest == 0) | ((largest > limits.tiny**0.25) & (largest < limits.max**0.25))
-    return vectors if safe.all() else vectors / torch.where(safe, 1.0, largest)
-
-
-def wide(tensor: Tensor) -> Tensor:
-    """The tensor in float64, or float32 where the device has nothing wider."""
-    return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
-
-
 def _checked(
-    a: Maps, b: Maps, channels: Channels, normalize: Normalize
+    a: Tensors, b: Tensors, channels: Channels, normalize: Normalize
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     first, second = _as_tuple("a", a), _as_tuple("b", b)
     shapes = [[tuple(part.shape) for part in maps] for maps in (first, second)]
@@ -128,7 +80,7 @@ def _listed(shapes: list[tuple[int, ...]]) -> str:
     return str(shapes[0]) if len(shapes) == 1 else str(tuple(shapes))
 
 
-def _as_tuple(name: str, maps: Maps) -> tuple[Tensor, ...]:
+def _as_tuple(name: str, maps: Tensors) -> tuple[Tensor, ...]:
     parts = maps if isinstance(maps, tuple) else (maps,)
     if not parts:
         raise ValueError(f"`{name}` must hold at least one map, got an empty tuple.")

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import _is_tuple, _run_forward
 from captum_robust._base.checks import check_inputs
-from captum_robust.metrics.similarities.maps import Maps
+from captum_robust._base.vectors import Tensors
 
-Explanation = Callable[..., Maps]
+Explain = Callable[..., Tensors]
 Forward = Callable[..., Any]
 
 # The arguments of an attribution or attack that may have one row for each example.
@@ -21,7 +21,7 @@ _BY_EXAMPLE: Final = ("target", "baselines", "additional_forward_args", "feature
 
 
 @dataclass(frozen=True)
-class Subject:
+class Batch:
     """Inputs of one or many examples with the function that explains them.
 
     Attributes:
@@ -33,7 +33,7 @@ class Subject:
         tracked: whether each of the user's inputs required gradients.
     """
 
-    explain: Explanation
+    explain: Explain
     inputs: tuple[Tensor, ...]
     arguments: dict[str, Any]
     ids: Tensor
@@ -41,7 +41,7 @@ class Subject:
     tracked: tuple[bool, ...]
 
     @classmethod
-    def of(cls, explain: Explanation, inputs: Maps, arguments: Mapping[str, Any]) -> Subject:
+    def of(cls, explain: Explain, inputs: Tensors, arguments: Mapping[str, Any]) -> Batch:
         """Checks what the user gave and leaves it unchanged."""
         if not callable(explain):
             raise TypeError(
@@ -63,7 +63,7 @@ class Subject:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def select(self, rows: Tensor) -> Subject:
+    def select(self, rows: Tensor) -> Batch:
         """The rows with these numbers, in this order and as often."""
         return replace(
             self,
@@ -72,13 +72,13 @@ class Subject:
             ids=self.ids[rows],
         )
 
-    def repeat(self, times: int) -> Subject:
+    def repeat(self, times: int) -> Batch:
         """Every row ``times`` times, example-major, as Captum expands its arguments."""
         if times == 1:
             return self
         return self.select(torch.arange(len(self)).repeat_interleave(times))
 
-    def pack(self, tensors: tuple[Tensor, ...]) -> Maps:
+    def pack(self, tensors: tuple[Tensor, ...]) -> Tensors:
         """Inputs in the form the user gave them, detached from every graph but their own."""
         leaves = tuple(
             tensor.detach().requires_grad_(tracked)
@@ -87,7 +87,7 @@ class Subject:
         return leaves if self.is_tuple else leaves[0]
 
     def maps(self, inputs: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
-        """The maps of ``inputs``, by default of the subject's own; checked, without a graph."""
+        """The maps of ``inputs``, by default of the batch's own; checked, without a graph."""
         inputs = self.inputs if inputs is None else inputs
         maps = self.explain(self.pack(inputs), **self.arguments)
         return tuple(part.detach() for part in self.checked(maps))

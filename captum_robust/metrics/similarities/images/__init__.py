@@ -1,0 +1,1 @@
+"""Similarities that know where in an image a feature lies."""

@@ -1,0 +1,1 @@
+"""Similarities of the order of the features of two maps."""

@@ -1,0 +1,1 @@
+"""What several similarities share: prepared maps, rows of numbers, ranks."""

@@ -1,0 +1,1 @@
+"""Similarities of the most important features of two maps."""

@@ -1,0 +1,1 @@
+"""Similarities of two maps as vectors: angle, correlation, distance. All carry gradients."""

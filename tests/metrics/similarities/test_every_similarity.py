@@ -8,7 +8,6 @@ import torch
 
 from captum_robust import metrics
 
-
 SIMILARITIES = [*metrics.SIMILARITIES.values()]
 VECTORS = [f for f in SIMILARITIES if f not in (metrics.ssim, metrics.mass_center_dislocation)]
 
@@ -100,7 +99,9 @@ def test_registering_says_what_is_wrong():
 
     with pytest.raises(ValueError, match="`mse` is a similarity of captum_robust"):
         metrics.register_similarity(low=0, high=1)(mse)
-    with pytest.raises(ValueError, match="`similarity` must be a function or one of .*, got 'sim'"):
+    with pytest.raises(
+        ValueError, match=r"`similarity` must be a function or one of .*, got 'sim'"
+    ):
         metrics.random_perturbation_similarity(lambda x: x, torch.ones(1, 2), similarity="sim")
 
 

@@ -6,11 +6,6 @@ from captum.attr import Attribution
 
 from captum_robust._base.checks import check_choice
 from captum_robust.attr.smoothed import SmoothedAttribution
-from captum_robust.certificates import (
-    CosineCertificateMixin,
-    RankCertificateMixin,
-    TopKCertificateMixin,
-)
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
 from captum_robust.transforms.elementwise import Abs, Square
 from captum_robust.transforms.marks import Relax, Sparsify
@@ -18,9 +13,7 @@ from captum_robust.transforms.norms import ScaleToMax
 from captum_robust.transforms.transform import Transform, as_transform
 
 
-class GaussianSmoothing(
-    TopKCertificateMixin, RankCertificateMixin, CosineCertificateMixin, SmoothedAttribution
-):
+class GaussianSmoothing(SmoothedAttribution):
     r"""Averages an attribution over Gaussian noise: SmoothGrad.
 
     .. math:: \hat h(x) = \frac1N \sum_i g(x + \eta_i), \quad \eta_i \sim \mathcal N(0, \sigma^2 I)
@@ -45,9 +38,7 @@ class GaussianSmoothing(
         super().__init__(attribution_method, GaussianNoise(), transform)
 
 
-class UniformSmoothing(
-    TopKCertificateMixin, RankCertificateMixin, CosineCertificateMixin, SmoothedAttribution
-):
+class UniformSmoothing(SmoothedAttribution):
     r"""Averages an attribution over uniform noise on a ball or a box.
 
     .. math:: h(x) = E\, g(x + \eta), \quad \eta \sim U(\{\|\eta\| \le r\})

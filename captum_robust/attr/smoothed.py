@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,9 +31,16 @@ from captum_robust.attr.sampling.evidence import EvidenceCollector
 from captum_robust.attr.sampling.fast_copy import sampling_on_copy
 from captum_robust.attr.sampling.layer import explained_at, name_of
 from captum_robust.attr.sampling.moments import MapMoments
+from captum_robust.attr.sampling.passes import Pass, full_precision
 from captum_robust.attr.sampling.plan import Clamp, SamplingPlan
 from captum_robust.certificates import Certificate, MapRange, Shift
 from captum_robust.certificates.claim import Terms
+from captum_robust.certificates.mixins import (
+    CertificateMixin,
+    CosineCertificateMixin,
+    RankCertificateMixin,
+    TopKCertificateMixin,
+)
 from captum_robust.certificates.procedures.until import Until
 from captum_robust.noise import GaussianNoise, NoiseLaw
 from captum_robust.noise.levels import Levels, resolve_level
@@ -43,14 +49,15 @@ from captum_robust.transforms.transform import Transform, as_transform
 Maps = tuple[Tensor, ...]
 
 
-class SmoothedAttribution(NoiseTunnel):
+class SmoothedAttribution(CertificateMixin, NoiseTunnel):
     r"""Averages a transformed attribution over noisy inputs.
 
     .. math:: \hat h(x) = \frac1N \sum_{i=1}^N t(g(x + \eta_i)),
               \quad \eta_i \sim \text{noise law}
 
     Used like :class:`captum.attr.NoiseTunnel`, over any Captum attribution. Subclasses fix the
-    noise law and the transform, and name by certificate mixins what :meth:`certify` answers.
+    noise law and the transform. :meth:`certify` answers the questions of all certificate mixins, as
+    far as the law and the transform admit them; a subclass adds a question by a mixin of its own.
 
     Args:
         attribution_method: the attribution :math:`g`.
@@ -69,7 +76,11 @@ class SmoothedAttribution(NoiseTunnel):
         torch.Size([3, 4])
     """
 
-    certificate_questions: tuple[str, ...] = ()
+    questions = (
+        *TopKCertificateMixin.questions,
+        *RankCertificateMixin.questions,
+        *CosineCertificateMixin.questions,
+    )
 
     def __init__(
         self,
@@ -382,7 +393,7 @@ class SmoothedAttribution(NoiseTunnel):
         output, delta = output if with_delta else (output, None)
         given = _format_tensor_into_tuples(output)
         # A graph that nobody asked for would be kept over all passes.
-        base = _full_precision(given if self._graph else tuple(part.detach() for part in given))
+        base = full_precision(given if self._graph else tuple(part.detach() for part in given))
         rows = noisy[0].shape[0]
         if any(part.shape[:1] != (rows,) for part in base):
             raise ValueError(
@@ -404,25 +415,6 @@ class SmoothedAttribution(NoiseTunnel):
         )
 
 
-@dataclass(frozen=True)
-class Pass:
-    """What one pass gave.
-
-    Attributes:
-        maps: ``(N, b, *)``, transformed, at least float32.
-        dtypes: of the maps as the base method gave them.
-        is_tuple: whether it gave a tuple.
-        deltas: ``(N, b, *)``.
-        range: what is known of every map.
-    """
-
-    maps: Maps
-    dtypes: tuple[torch.dtype, ...]
-    is_tuple: bool
-    deltas: list[Tensor]
-    range: MapRange
-
-
 def _check_request(
     stdevs: Levels | None,
     radius: Levels | None,
@@ -437,8 +429,3 @@ def _check_request(
         raise ValueError("exactly one of `nt_samples` and `until` must be given.")
     if arguments.get("return_convergence_delta"):
         raise ValueError("`return_convergence_delta` has no meaning for a certificate.")
-
-
-def _full_precision(maps: Maps) -> Maps:
-    """Half-precision maps as float32, so that transforms and sums do not round."""
-    return tuple(part.to(torch.promote_types(part.dtype, torch.float32)) for part in maps)

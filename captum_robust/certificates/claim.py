@@ -69,11 +69,6 @@ class Terms:
         layer: str | None = None,
     ) -> Terms:
         """Terms, or an error that names the argument, its rule and what came."""
-        if not offered:
-            raise ValueError(
-                f"{method} answers no question: derive it from a certificate mixin, "
-                "such as TopKCertificateMixin or CosineCertificateMixin."
-            )
         alpha = check_number("alpha", alpha, low=0, high=1, open_low=True, open_high=True)
         check_choice("confidence", confidence, CONFIDENCES)
         check_choice("claim", claim, CLAIMS)

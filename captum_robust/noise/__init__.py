@@ -3,7 +3,15 @@
 from captum_robust.noise.ball import UniformBallNoise
 from captum_robust.noise.box import UniformBoxNoise
 from captum_robust.noise.gaussian import GaussianNoise
-from captum_robust.noise.law import NoiseLaw
+from captum_robust.noise.law import NoiseLaw, known_laws, law_named
 from captum_robust.noise.levels import Relative
 
-__all__ = ["GaussianNoise", "NoiseLaw", "Relative", "UniformBallNoise", "UniformBoxNoise"]
+__all__ = [
+    "GaussianNoise",
+    "NoiseLaw",
+    "Relative",
+    "UniformBallNoise",
+    "UniformBoxNoise",
+    "known_laws",
+    "law_named",
+]

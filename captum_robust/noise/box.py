@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from captum_robust.noise.ball import UniformBallNoise
-from captum_robust.noise.gaussian import GaussianNoise
 from captum_robust.noise.law import Array, NoiseLaw, checked_shifts
 
 
@@ -49,6 +46,3 @@ class UniformBoxNoise(NoiseLaw):
 
     def inverse_total_variation(self, distance: ArrayLike, dimension: int) -> Array:
         return 2.0 * self.radius_in_stdevs(dimension) * np.clip(distance, 0.0, 1.0)
-
-
-LAWS: Final = {law.name: law for law in (GaussianNoise, UniformBallNoise, UniformBoxNoise)}

@@ -34,9 +34,6 @@ class GaussianNoise(NoiseLaw):
     def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
         out.normal_(generator=generator)
 
-    def _shape(self, raw: Tensor, dimension: int) -> Tensor:
-        return raw
-
     def total_variation(self, shift: ArrayLike, dimension: int) -> Array:
         """:math:`2\\Phi(t/2) - 1`."""
         return special.erf(checked_shifts(shift) / math.sqrt(8.0))

@@ -6,9 +6,10 @@ law's own norm."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ Array = NDArray[np.float64]
 
 
 _HALF_PRECISION: Final = (torch.float16, torch.bfloat16)
+_FARTHEST: Final = 1e9
+_HALVINGS: Final = 100  # of that distance: down to the resolution of float64 near 1e-21
 
 
 class NoiseLaw(ABC):
@@ -33,11 +36,14 @@ class NoiseLaw(ABC):
     .. math:: \mathrm{lower}(p) \le E\,s(x+\delta+\eta) \le \mathrm{upper}(p).
 
     All functions of the shift take numbers or arrays that broadcast, and return float64 arrays.
-    A new law with a certificate is one subclass.
+
+    A new law with a certificate is one subclass with a ``name``, a ``norm``, :meth:`from_uniform`
+    and :meth:`total_variation`; everything else follows from these. Defining the class makes it
+    known by its name, so that saved certificates load.
 
     Attributes:
-        name: the word for it in statements and saved files.
-        norm: the norm of the perturbations it answers for, ``"l2"`` or ``"l1"``.
+        name: the word for it in statements and saved files; its own, unlike any other law's.
+        norm: the norm of the perturbations it answers for, such as ``"l2"`` or ``"l1"``.
         extra: columns drawn beyond the features.
         norm_shift_by_covariance: whether the shifted law has a density of finite variance with
             respect to the unshifted, so that a map's covariance bounds its move too.
@@ -47,6 +53,11 @@ class NoiseLaw(ABC):
     norm: ClassVar[str]
     extra: ClassVar[int] = 0
     norm_shift_by_covariance: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not inspect.isabstract(cls):
+            _register(cls)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -91,13 +102,32 @@ class NoiseLaw(ABC):
             streams.fill(raw, samples, self._fill)
         return self._shape(raw, dimension)
 
-    @abstractmethod
+    def from_uniform(self, centred: Tensor) -> Tensor:
+        r"""Turns uniform numbers into noise of unit standard deviation, element by element.
+
+        .. math:: \eta = F^{-1}\big(\tfrac{1 + u}{2}\big)
+
+        Args:
+            centred: float64 numbers u, uniform on (-1, 1); may be overwritten.
+
+        Returns:
+            Independent coordinates of the noise, float64, in the same shape.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `from_uniform`.")
+
     def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
         """Fills ``out`` with the raw draws."""
+        centred = torch.empty_like(out, dtype=torch.float64)
+        out.copy_(self.from_uniform(centred.uniform_(-1.0, 1.0, generator=generator)))
 
-    @abstractmethod
     def _shape(self, raw: Tensor, dimension: int) -> Tensor:
         """Turns raw draws into noise of unit per-coordinate standard deviation, in place."""
+        return raw
+
+    @property
+    def has_radius(self) -> bool:
+        """Whether the law fills a body, so that its level can be given by a radius."""
+        return type(self).radius_in_stdevs is not NoiseLaw.radius_in_stdevs
 
     def radius_in_stdevs(self, dimension: int) -> float:
         """The radius of the law's body, in per-coordinate standard deviations."""
@@ -111,9 +141,19 @@ class NoiseLaw(ABC):
     def total_variation(self, shift: ArrayLike, dimension: int) -> Array:
         """Total variation distance between the noise and the noise moved by ``shift``."""
 
-    @abstractmethod
     def inverse_total_variation(self, distance: ArrayLike, dimension: int) -> Array:
-        """The largest shift whose total variation is at most ``distance``; never rounded up."""
+        """The largest shift whose total variation is at most ``distance``; never rounded up.
+
+        By bisection, since the total variation grows with the shift; laws with a closed form
+        override it. Shifts beyond 1e9 are not looked for.
+        """
+        allowed = np.asarray(distance, float)
+        safe, unsafe = np.zeros_like(allowed), np.full_like(allowed, _FARTHEST)
+        for _ in range(_HALVINGS):
+            middle = (safe + unsafe) / 2.0
+            fits = self.total_variation(middle, dimension) <= allowed
+            safe, unsafe = np.where(fits, middle, safe), np.where(fits, unsafe, middle)
+        return safe
 
     def lower(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:
         """Smallest mean of a [0, 1]-valued function after a shift, given its mean before it."""
@@ -198,6 +238,62 @@ class NoiseLaw(ABC):
         steep = sine / (sine + np.sqrt(1.0 - sine**2))
         distance = np.where(sine <= math.sqrt(0.5), sine / math.sqrt(2.0), steep)
         return self.inverse_total_variation(distance, dimension)
+
+
+_REGISTRY: Final[dict[str, type[NoiseLaw]]] = {}
+
+
+def _register(law: type[NoiseLaw]) -> None:
+    """Makes a law known by its own name.
+
+    Raises:
+        TypeError: if it has no name or norm of its own, or another law has the name.
+    """
+    name = vars(law).get("name")
+    if not (isinstance(name, str) and name and isinstance(getattr(law, "norm", None), str)):
+        raise TypeError(
+            f"{law.__qualname__} must set `name` and `norm`, two strings, on the class: a saved "
+            f"certificate is loaded by the law's own name; got name={name!r} and "
+            f"norm={getattr(law, 'norm', None)!r}."
+        )
+    known = _REGISTRY.setdefault(name, law)
+    if (known.__module__, known.__qualname__) != (law.__module__, law.__qualname__):
+        raise TypeError(
+            f"`name` of {law.__qualname__} must differ from that of every other noise law, got "
+            f"{name!r}, the name of {known.__module__}.{known.__qualname__}."
+        )
+    _REGISTRY[name] = law  # a class defined again, as in a notebook, takes its own place
+
+
+def known_laws() -> tuple[str, ...]:
+    """The names of all noise laws whose classes have been defined.
+
+    Example:
+        >>> "uniform ball" in known_laws()
+        True
+    """
+    return tuple(sorted(_REGISTRY))
+
+
+def law_named(name: str) -> NoiseLaw:
+    """The noise law of a name.
+
+    Args:
+        name: as in ``NoiseLaw.name``.
+
+    Raises:
+        ValueError: if no class of this name has been defined; names those that have.
+
+    Example:
+        >>> law_named("Gaussian")
+        GaussianNoise()
+    """
+    if name not in _REGISTRY:
+        raise ValueError(
+            f"`name` must be that of a noise law, {', '.join(map(repr, known_laws()))}, got "
+            f"{name!r}; import the module that defines that law first."
+        )
+    return _REGISTRY[name]()
 
 
 def checked_shifts(shift: ArrayLike) -> Array:

@@ -164,9 +164,12 @@ def test_rounding_does_not_break_a_bound_that_holds(certify, net):
     certify(smooth=GaussianSmoothing(Saliency(net), transform=UnitNorm()), norm_bound=1.0)
 
 
-def test_a_class_without_mixin_answers_nothing(certify, net):
-    with pytest.raises(ValueError, match=r"answers no question: derive it from a certificate"):
-        certify(smooth=SmoothedAttribution(Saliency(net)))
+def test_a_class_without_mixin_answers_every_question_its_maps_admit(certify, net):
+    certificate = certify(smooth=SmoothedAttribution(Saliency(net), transform=UnitNorm()))
+    assert certificate.rank(0.0).shape == certificate.attributions.shape
+    assert certificate.cosine(0.0).shape == certificate.overlap(0.0, k=1).shape
+    with pytest.raises(ValueError, match="0/1 maps"):
+        certificate.pixels(0.0)
 
 
 def test_own_randomness_warns(certify, net):

@@ -59,7 +59,7 @@ def describe_noise(certificate: Certificate) -> str:
     if shift.weighted:
         return f"{name} with a standard deviation for each feature, the smallest {level}"
     body = ""
-    if shift.law.name != "Gaussian" and low == high:
+    if shift.law.has_radius and low == high:
         body = f" (radius {low * shift.law.radius_in_stdevs(shift.dimension):.4g})"
     return f"{name} of per-coordinate standard deviation {level}{body}"
 

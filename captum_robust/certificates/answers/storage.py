@@ -15,7 +15,7 @@ from torch import Size, Tensor
 from captum_robust._version import __version__
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairEvidence
-from captum_robust.noise.box import LAWS
+from captum_robust.noise.law import law_named
 from captum_robust.noise.shift import Shift
 from captum_robust.transforms.ranges import MapRange
 
@@ -81,7 +81,7 @@ def load(path: str | Path) -> dict[str, Any]:
     smallest = torch.tensor(noise["smallest_stdevs"], dtype=torch.float64)
     return {
         "terms": Terms(**{name: _tuple(value) for name, value in saved["terms"].items()}),
-        "shift": Shift(LAWS[noise["law"]](), noise["dimension"], smallest, noise["weighted"]),
+        "shift": Shift(law_named(noise["law"]), noise["dimension"], smallest, noise["weighted"]),
         "mean": mean,
         "variance": variance,
         "shares": shares,

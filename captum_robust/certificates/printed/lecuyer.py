@@ -124,6 +124,8 @@ class LecuyerGaussianNoise(GaussianNoise):
         array([0.39, 0.49])
     """
 
+    name = "Gaussian, by differential privacy"
+
     def separation(
         self, lower: ArrayLike, upper: ArrayLike, dimension: int, margin: ArrayLike = 0.0
     ) -> Array:

@@ -263,8 +263,6 @@ def test_questions_that_maps_do_not_admit(smoothing, field, bits):
     for ask in (lambda: unit.pixels(0.1), unit.pixel_radius, lambda: unit.certified_share(0.1)):
         with pytest.raises(ValueError, match="0/1 maps"):
             ask()
-    with pytest.raises(ValueError, match="does not answer `rank`"):
-        unit.rank(0.1)
     sparse = smoothing(field(lambda x: x), transform=Abs() >> Sparsify(2))
     redrawn = sparse.certify(inputs, claim="redrawn", **settings)
     with pytest.raises(ValueError, match="`simultaneous` must be True for the redrawn claim"):

@@ -5,17 +5,22 @@ is computed; it knows nothing of epochs or optimisers. After a call ``criterion.
 detached mean of each term and of the whole.
 """
 
-from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.attacked.path import IGNorm, IGSumNorm
-from captum_robust.losses.attacked.similarity import AAT, IGR, AdvAAT
-from captum_robust.losses.attacked.triplet import ART, IGA
+from captum_robust.losses.attacked.aat import AAT
+from captum_robust.losses.attacked.adv_aat import AdvAAT
+from captum_robust.losses.attacked.adversarial_training import AdversarialTraining
+from captum_robust.losses.attacked.art import ART, IGA
+from captum_robust.losses.attacked.ig_norm import IGNorm
+from captum_robust.losses.attacked.ig_sum_norm import IGSumNorm
+from captum_robust.losses.attacked.igr import IGR
+from captum_robust.losses.attacked.trades import TRADES
 from captum_robust.losses.criterion import Criterion
-from captum_robust.losses.gradients.alignment import GradientL2, LocalGradientAlignment
-from captum_robust.losses.gradients.hessian import HessianNorm
+from captum_robust.losses.gradients.gradient_l2 import GradientL2
+from captum_robust.losses.gradients.hessian_norm import HessianNorm
+from captum_robust.losses.gradients.local_gradient_alignment import LocalGradientAlignment
 from captum_robust.losses.gradients.smooth_surface import SmoothSurface
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, PenalisedCriterion
-from captum_robust.losses.teaching.consistency import SaliencyConsistency
-from captum_robust.losses.teaching.teacher import ATEX
+from captum_robust.losses.teaching.atex import ATEX
+from captum_robust.losses.teaching.saliency_consistency import SaliencyConsistency
 
 __all__ = [
     "AAT",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from captum_robust._base.checks import check_inputs, check_number
 from captum_robust._base.examples import usable
 from captum_robust._base.precision import at_least_single
 
-Model = Callable[[Tensor], Tensor]
+Net = Callable[[Tensor], Tensor]
 
 
 class Criterion(nn.Module, ABC):
@@ -36,10 +36,10 @@ class Criterion(nn.Module, ABC):
         self.terms: dict[str, Tensor] = {}
 
     @abstractmethod
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Each term of each example, ``(N,)``, with the graph of the model's parameters."""
 
-    def forward(self, model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    def forward(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
         """The loss of a batch.
 
         Args:
@@ -72,12 +72,17 @@ class Criterion(nn.Module, ABC):
         _check_finite(self.terms)
         return total if with_graph else total.detach()
 
+    if TYPE_CHECKING:  # nn.Module declares that a call returns anything
+
+        def __call__(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
+            """The loss of a batch."""
+
     def extra_repr(self) -> str:
         """The weights, for printing."""
         return ", ".join(f"{name}={weight:g}" for name, weight in self.weights.items())
 
 
-def logits(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+def logits(model: Net, inputs: Tensor, target: Tensor) -> Tensor:
     """The model's outputs, of which ``target`` selects one an example.
 
     Raises:
@@ -95,7 +100,7 @@ def logits(model: Model, inputs: Tensor, target: Tensor) -> Tensor:
     return outputs
 
 
-def all_logits(model: Model, inputs: Tensor, name: str = "model") -> Tensor:
+def all_logits(model: Net, inputs: Tensor, name: str = "model") -> Tensor:
     """The outputs of a model, checked; ``name`` is what errors call it."""
     outputs = model(inputs)
     if not isinstance(outputs, Tensor):
@@ -131,7 +136,7 @@ def check_bound(name: str, value: Any) -> Any:
     return value if isinstance(value, Tensor) else check_number(name, value)
 
 
-def bare(model: Any) -> Any:
+def unwrapped(model: Any) -> Any:
     """The net inside DistributedDataParallel, for passes after the first of a step.
 
     A second pass through the wrapper would broadcast buffers that the first pass still needs.

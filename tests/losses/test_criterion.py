@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses import Criterion
-from captum_robust.losses.criterion import bare, cross_entropy, logits
+from captum_robust.losses.criterion import cross_entropy, logits, unwrapped
 
 
 class Toy(Criterion):
@@ -106,9 +106,9 @@ def test_copies_pickles_and_prints(net, batch):
 
 
 def test_bare_unwraps_nothing_else(net):
-    assert bare(net) is net
+    assert unwrapped(net) is net
     wrapped = nn.DataParallel(net)
-    assert bare(wrapped) is wrapped
+    assert unwrapped(wrapped) is wrapped
 
 
 @pytest.mark.parametrize(

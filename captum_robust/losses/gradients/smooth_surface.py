@@ -8,7 +8,7 @@ from torch import Tensor
 from captum_robust._base.checks import check_choice, check_number
 from captum_robust._base.precision import at_least_single
 from captum_robust.estimates.cross_entropy import root_of_pass
-from captum_robust.losses.criterion import Criterion, Model, check_weight, cross_entropy
+from captum_robust.losses.criterion import Criterion, Net, check_weight, cross_entropy
 from captum_robust.losses.shared.gradients import gradient_of, pass_of, rows
 from captum_robust.losses.shared.third_order import passes_apart, uses_batch_statistics
 
@@ -72,7 +72,7 @@ class SmoothSurface(Criterion):
         }
         self.channels = check_choice("channels", channels, ("all", "mean"))
 
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and largest eigenvalue of each example, ``(N,)``."""
         if uses_batch_statistics(model):
             leaf, outputs, bent = passes_apart(model, inputs, target)

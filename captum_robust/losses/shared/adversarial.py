@@ -14,12 +14,12 @@ from captum_robust._base.examples import Examples
 from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses.criterion import (
     Criterion,
-    Model,
-    bare,
+    Net,
     check_bound,
     check_weight,
     cross_entropy,
     logits,
+    unwrapped,
 )
 from captum_robust.robust.balls.draws import BatchDraws, Draws
 from captum_robust.robust.balls.l2 import BALLS
@@ -91,7 +91,7 @@ class AdversarialCriterion(Criterion):
         self.generator = generator
 
     @abstractmethod
-    def objective(self, net: Model, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
+    def objective(self, net: Net, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
         """J as a function of perturbed inputs ``(N, *)``, giving ``(N,)``.
 
         Args:
@@ -103,7 +103,7 @@ class AdversarialCriterion(Criterion):
 
     @abstractmethod
     def values_at(
-        self, model: Model, inputs: Tensor, perturbed: Tensor, target: Tensor
+        self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Each term of each example, ``(N,)``, given the perturbed inputs.
 
@@ -114,11 +114,11 @@ class AdversarialCriterion(Criterion):
             target: true classes, ``(N,)``.
         """
 
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Each term of each example, ``(N,)``, at the point that the inner ascent finds."""
         return self.values_at(model, inputs, self.perturb(model, inputs, target), target)
 
-    def perturb(self, model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    def perturb(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
         """The last iterate of the inner ascent, ``(N, *)``, in the ball and in the box.
 
         Args:
@@ -136,7 +136,7 @@ class AdversarialCriterion(Criterion):
         rule = FixedStep().begin(region.ball, size, draws, 0, self.steps)
         points = self._start(region, draws)
         with evaluation_mode(model):
-            raised = self.objective(bare(model), inputs, target, examples.inputs(points)[0])
+            raised = self.objective(unwrapped(model), inputs, target, examples.inputs(points)[0])
             points = ascend(
                 lambda rows: raised(examples.inputs(rows)[0]), region, rule, points, self.steps
             )
@@ -171,7 +171,7 @@ class PenalisedCriterion(AdversarialCriterion):
         return "adversarial" if self.jointly else "cross_entropy"
 
     @abstractmethod
-    def penalty(self, net: Model, inputs: Tensor, perturbed: Tensor, target: Tensor) -> Tensor:
+    def penalty(self, net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor) -> Tensor:
         """P of each example, ``(N,)``, with the graph of the model's parameters.
 
         Args:
@@ -182,7 +182,7 @@ class PenalisedCriterion(AdversarialCriterion):
         """
 
     @abstractmethod
-    def raised_penalty(self, net: Model, inputs: Tensor, target: Tensor) -> Raised:
+    def raised_penalty(self, net: Net, inputs: Tensor, target: Tensor) -> Raised:
         """P as a function of perturbed inputs, as the ascent climbs it.
 
         Args:
@@ -191,7 +191,7 @@ class PenalisedCriterion(AdversarialCriterion):
             target: true classes, ``(N,)``.
         """
 
-    def objective(self, net: Model, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
+    def objective(self, net: Net, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
         """The penalty, or the cross-entropy plus the weighted penalty."""
         penalty, weight = self.raised_penalty(net, inputs, target), self.weights[self.penalty_name]
         if not self.jointly:
@@ -204,13 +204,13 @@ class PenalisedCriterion(AdversarialCriterion):
         return raised
 
     def values_at(
-        self, model: Model, inputs: Tensor, perturbed: Tensor, target: Tensor
+        self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropy, of the perturbed inputs where both are raised, and the penalty."""
         outputs = logits(model, perturbed if self.jointly else inputs, target)
         return {
             self._loss_name: cross_entropy(outputs, target),
-            self.penalty_name: self.penalty(bare(model), inputs, perturbed, target),
+            self.penalty_name: self.penalty(unwrapped(model), inputs, perturbed, target),
         }
 
 

@@ -11,16 +11,16 @@ from torch import Tensor
 from captum_robust._base.attention import plain_attention
 from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
-from captum_robust.losses.criterion import Model, logits
+from captum_robust.losses.criterion import Net, logits
 
 
-def pass_of(model: Model, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def pass_of(model: Net, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """A leaf at the points and the model's logits there, ``(N, *)`` and ``(N, classes)``."""
     leaf = points.detach().requires_grad_()
     return leaf, bendable_logits(model, leaf, target)
 
 
-def bendable_logits(model: Model, points: Tensor, target: Tensor) -> Tensor:
+def bendable_logits(model: Net, points: Tensor, target: Tensor) -> Tensor:
     """The model's logits, of which second derivatives can be taken in the points."""
     with plain_attention():
         return logits(model, points, target)

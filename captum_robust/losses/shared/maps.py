@@ -15,14 +15,14 @@ from captum_robust._base.modes import evaluation_mode
 from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
 from captum_robust.attr.method.differentiable import differentiable
-from captum_robust.losses.criterion import Model
+from captum_robust.losses.criterion import Net
 from captum_robust.robust.surrogate import SoftplusSurrogate
 
 MakeAttribution = Callable[[Any], Attribution]
 
 
 def map_rows(
-    attribution: Attribution, net: Model, points: Tensor, target: TargetType, **kwargs: Any
+    attribution: Attribution, net: Net, points: Tensor, target: TargetType, **kwargs: Any
 ) -> Tensor:
     """Maps as rows ``(N, m)``, in full precision, with a graph.
 
@@ -66,7 +66,7 @@ class MapMaker:
         default = {"n_steps": 10} if make is IntegratedGradients else {}
         self.kwargs = dict(default if kwargs is None else kwargs)
 
-    def __call__(self, net: Model, points: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, net: Net, points: Tensor, target: Tensor) -> Tensor:
         """Maps of the net as rows ``(N, m)``, see :func:`map_rows`."""
         return map_rows(self.make(net), net, points, target, **self.kwargs)
 
@@ -79,6 +79,6 @@ def check_sharpness(value: Any) -> float | None:
     return check_number("surrogate", value, low=0, high=infinity, open_low=True, open_high=True)
 
 
-def smooth_twin(net: Model, beta: float | None) -> Model:
+def smooth_twin(net: Net, beta: float | None) -> Net:
     """The softplus twin to climb on, whose gradient maps have slopes; without beta the net."""
     return net if beta is None else SoftplusSurrogate(net, beta, strict=False)

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from captum_robust._base.modes import hides_modules, modules_with
 from captum_robust._base.precision import at_least_single
-from captum_robust.losses.criterion import Model, bare, logits
+from captum_robust.losses.criterion import Net, logits, unwrapped
 from captum_robust.losses.shared.gradients import SameDraws, pass_of
 
 
@@ -106,7 +106,7 @@ def uses_batch_statistics(model: Any) -> bool:
     )
 
 
-def passes_apart(model: Model, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def passes_apart(model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A leaf, the logits of a training pass, and those of a second one, bent by the leaf alone.
 
     In the second pass batch statistics are those of the first, whatever the leaf: each example has
@@ -120,7 +120,7 @@ def passes_apart(model: Model, inputs: Tensor, target: Tensor) -> tuple[Tensor, 
     draws = SameDraws(inputs)
     with BatchStatistics() as statistics:
         outputs = logits(model, inputs, target)
-    net = bare(model)
+    net = unwrapped(model)
     with (
         draws.again(),
         ThreeTimes(statistics.found),

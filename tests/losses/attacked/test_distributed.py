@@ -13,11 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.attacked.path import IGSumNorm
-from captum_robust.losses.attacked.similarity import IGR, AdvAAT
-from captum_robust.losses.attacked.triplet import ART
-from captum_robust.losses.teaching.teacher import ATEX
+from captum_robust.losses import ART, ATEX, IGR, TRADES, AdvAAT, AdversarialTraining, IGSumNorm
 
 
 def make_net(norm: bool) -> nn.Sequential:

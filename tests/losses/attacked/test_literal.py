@@ -14,10 +14,17 @@ from captum.attr import Saliency
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor, nn
 
-from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.attacked.path import IGNorm, IGSumNorm, loss_path
-from captum_robust.losses.attacked.similarity import AAT, IGR, AdvAAT
-from captum_robust.losses.attacked.triplet import ART
+from captum_robust.losses import (
+    AAT,
+    ART,
+    IGR,
+    TRADES,
+    AdvAAT,
+    AdversarialTraining,
+    IGNorm,
+    IGSumNorm,
+)
+from captum_robust.losses.attacked.ig_norm import loss_path
 from captum_robust.robust import softplus_surrogate
 
 RADIUS, STEP, STEPS = 0.1, 0.04, 4

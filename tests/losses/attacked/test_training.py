@@ -14,11 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.attacked.path import IGNorm, IGSumNorm
-from captum_robust.losses.attacked.similarity import AAT, IGR, AdvAAT
-from captum_robust.losses.attacked.triplet import ART
-from captum_robust.losses.teaching.teacher import ATEX
+from captum_robust.losses import (
+    AAT,
+    ART,
+    ATEX,
+    IGR,
+    TRADES,
+    AdvAAT,
+    AdversarialTraining,
+    IGNorm,
+    IGSumNorm,
+)
 
 pytestmark = pytest.mark.slow
 

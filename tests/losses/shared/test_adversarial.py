@@ -10,13 +10,20 @@ import torch
 from captum.attr import Saliency
 from torch import Tensor, nn
 
-from captum_robust.losses.attacked.adversarial import TRADES, AdversarialTraining
-from captum_robust.losses.attacked.path import IGNorm, IGSumNorm
-from captum_robust.losses.attacked.similarity import AAT, IGR, AdvAAT
-from captum_robust.losses.attacked.triplet import ART, IGA
+from captum_robust.losses import (
+    AAT,
+    ART,
+    ATEX,
+    IGA,
+    IGR,
+    TRADES,
+    AdvAAT,
+    AdversarialTraining,
+    IGNorm,
+    IGSumNorm,
+)
 from captum_robust.losses.criterion import Criterion
 from captum_robust.losses.shared.adversarial import AdversarialCriterion
-from captum_robust.losses.teaching.teacher import ATEX
 from captum_robust.robust.balls.draws import BatchDraws
 
 BOX = {"lower_bound": 0.0, "upper_bound": 1.0}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captum_robust.losses.teaching.teacher import ATEX
+from captum_robust.losses import ATEX
 
 
 def make_net(activation: type[nn.Module] = nn.Softplus, seed: int = 3) -> nn.Sequential:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ from captum_robust._base.examples import Examples
 from captum_robust._base.vectors import flatten
 from captum_robust.losses.criterion import (
     Criterion,
-    Model,
-    bare,
+    Net,
     check_bound,
     check_weight,
     cross_entropy,
+    unwrapped,
 )
 from captum_robust.losses.shared.gradients import SameDraws, class_map, pass_of, rows
 from captum_robust.metrics.similarities.shared.rows import cosine
@@ -106,7 +106,7 @@ class LocalGradientAlignment(Criterion):
         self.upper_bound = check_bound("upper_bound", upper_bound)
         self.generator = generator
 
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and the weighted criteria of each example, ``(N,)``."""
         examples = Examples(inputs, None, None)
         bounds = (self.lower_bound, self.upper_bound)
@@ -116,7 +116,7 @@ class LocalGradientAlignment(Criterion):
         source = class_map(outputs, target, leaf, create_graph=not self.detach_source)
         there = self._perturbed(examples, region, source.detach())
         with draws.again():
-            leaf, moved_outputs = pass_of(bare(model), there, target)
+            leaf, moved_outputs = pass_of(unwrapped(model), there, target)
         moved = rows(class_map(moved_outputs, target, leaf, create_graph=True))
         distance = torch.linalg.vector_norm(moved - rows(source), dim=1)
         found = {
@@ -141,42 +141,6 @@ class LocalGradientAlignment(Criterion):
         size = torch.linalg.vector_norm(direction.flatten(1), dim=1)
         size = torch.where(size > 0, size, 1)
         return direction / size.reshape(-1, *[1] * (source.dim() - 1))
-
-
-class GradientL2(LocalGradientAlignment):
-    r"""Cross-entropy and the l2 criterion alone.
-
-    .. math:: L = \mathrm{CE} + \lambda\, E_\delta \|g(x+\delta) - g(x)\|_2, \qquad
-        g = \nabla_x f_y
-
-    The baseline "l2" of Joo et al. (2023), Table 1; see :class:`LocalGradientAlignment`.
-
-    Args:
-        weight: :math:`\lambda`, >= 0; the paper selects 0.1 for a LeNet and 1 for a ResNet-18 on
-            CIFAR-10, and 0.3 on ImageNet, with the squared norm of its code.
-        radius: as in :class:`LocalGradientAlignment`.
-        **options: its further keywords.
-
-    Raises:
-        ValueError: as there.
-
-    Example:
-        >>> import torch
-        >>> from captum_robust.examples import example_model
-        >>> from captum_robust.losses import GradientL2
-        >>> model = example_model()
-        >>> criterion = GradientL2(weight=0.1, radius=4 / 255)
-        >>> loss = criterion(model, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))
-        >>> loss.backward()
-        >>> list(criterion.terms)
-        ['cross_entropy', 'l2', 'total']
-    """
-
-    def __init__(
-        self, weight: float = 0.1, radius: float | Tensor = 4 / 255, **options: Any
-    ) -> None:
-        super().__init__(0.0, check_weight("weight", weight), radius, **options)
-        self.weights = {name: self.weights[name] for name in ("cross_entropy", "l2")}
 
 
 def _checked_radius(radius: float | Tensor) -> float | Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.modes import evaluation_mode
-from captum_robust.losses.criterion import Criterion, Model, bare, check_weight, cross_entropy
+from captum_robust.losses.criterion import Criterion, Net, check_weight, cross_entropy, unwrapped
 from captum_robust.losses.shared.gradients import class_map, gradient_of, pass_of, rows
 from captum_robust.losses.shared.third_order import ThreeTimes, passes_apart, uses_batch_statistics
 from captum_robust.robust.surrogate import has_curvature
@@ -53,21 +53,21 @@ class HessianNorm(Criterion):
         self.weights = {"cross_entropy": 1.0, "hessian": check_weight("weight", weight)}
         self.generator = generator
 
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and squared Hessian-vector product of each example, ``(N,)``."""
         direction = torch.empty_like(inputs).normal_(generator=self.generator)
         leaf, outputs, bent = self._passes(model, inputs, target)
         slope = class_map(bent, target, leaf, create_graph=True)
         product = gradient_of(slope, leaf, direction, create_graph=True)
         if not bool(product.any()):
-            _refuse_straight(bare(model), inputs)
+            _refuse_straight(unwrapped(model), inputs)
         return {
             "cross_entropy": cross_entropy(outputs, target),
             "hessian": rows(product).square().sum(1),
         }
 
     @staticmethod
-    def _passes(model: Model, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _passes(model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A leaf, the logits to classify by, and the logits to differentiate three times."""
         if uses_batch_statistics(model):
             return passes_apart(model, inputs, target)
@@ -76,7 +76,7 @@ class HessianNorm(Criterion):
         return leaf, outputs, outputs
 
 
-def _refuse_straight(model: Model, inputs: Tensor) -> None:
+def _refuse_straight(model: Net, inputs: Tensor) -> None:
     """Asks for second derivatives at the batch and near it, where a flat part of a net ends.
 
     Raises:

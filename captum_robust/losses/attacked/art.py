@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from captum_robust._base.checks import check_choice, check_share_or_count, feature_count
 from captum_robust._base.vectors import top_mask
-from captum_robust.losses.criterion import Model, bare, check_weight, cross_entropy
+from captum_robust.losses.criterion import Net, check_weight, cross_entropy, unwrapped
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, Raised
 from captum_robust.losses.shared.gradients import bendable_logits, class_map, pass_of, rows
 from captum_robust.losses.shared.maps import check_sharpness, smooth_twin
@@ -79,7 +79,7 @@ class ART(AdversarialCriterion):
         self.mining = check_choice("mining", mining, ("none", "hard"))
         self.surrogate = check_sharpness(surrogate)
 
-    def objective(self, net: Model, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
+    def objective(self, net: Net, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
         """The triplet loss on the largest features of the start."""
         leaf, outputs = pass_of(net, start, target)
         size = rows(class_map(outputs, target, leaf, create_graph=False)).abs()
@@ -94,14 +94,14 @@ class ART(AdversarialCriterion):
         return raised
 
     def values_at(
-        self, model: Model, inputs: Tensor, perturbed: Tensor, target: Tensor
+        self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropy of the perturbed inputs, and the triplet loss there or of the pair."""
         leaf, outputs = pass_of(model, perturbed, target)
         gradients = [class_gradients(outputs, leaf, target)]
         anchors = [rows(perturbed)]
         if self.mining == "hard":
-            clean_leaf, clean_outputs = pass_of(bare(model), inputs, target)
+            clean_leaf, clean_outputs = pass_of(unwrapped(model), inputs, target)
             gradients.append(class_gradients(clean_outputs, clean_leaf, target))
             anchors.append(rows(inputs))
         mined = torch.stack([_mined(x, gradients) for x in anchors])

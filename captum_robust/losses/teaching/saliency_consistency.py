@@ -10,13 +10,13 @@ from captum_robust._base.checks import check_choice, check_count, check_number, 
 from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses.criterion import (
     Criterion,
-    Model,
+    Net,
     all_logits,
-    bare,
     check_bound,
     check_weight,
     cross_entropy,
     drawn_seed,
+    unwrapped,
 )
 from captum_robust.losses.shared.gradients import SameDraws, class_map, pass_of, rows
 from captum_robust.metrics.similarities.shared.rows import Normalize, normalized
@@ -93,28 +93,28 @@ class SaliencyConsistency(Criterion):
         self.upper_bound = check_bound("upper_bound", upper_bound)
         self.generator = generator
 
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and squared change of the map of each example, ``(N,)``."""
         there, predicted = self.attacked(model, inputs)
         draws = SameDraws(inputs)
         leaf, outputs = pass_of(model, inputs, target)
         clean = self._map(outputs, predicted, leaf)
         with draws.again():
-            leaf, moved_outputs = pass_of(bare(model), there, predicted)
+            leaf, moved_outputs = pass_of(unwrapped(model), there, predicted)
         change = self._map(moved_outputs, predicted, leaf) - clean
         return {
             "cross_entropy": cross_entropy(outputs, target),
             "consistency": change.square().sum(1),
         }
 
-    def attacked(self, model: Model, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def attacked(self, model: Net, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The attacked inputs, ``(N, *)``, and the classes predicted and explained, ``(N,)``.
 
         Args:
             model: as for the criterion.
             inputs: clean examples, ``(N, *)``.
         """
-        net = bare(model)
+        net = unwrapped(model)
         with evaluation_mode(net), torch.autocast(inputs.device.type, enabled=False):
             with torch.no_grad():
                 predicted = all_logits(net, inputs).argmax(1)

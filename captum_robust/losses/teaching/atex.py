@@ -12,12 +12,12 @@ from captum_robust._base.vectors import flatten
 from captum_robust.attr import GaussianSmoothing
 from captum_robust.losses.criterion import (
     Criterion,
-    Model,
+    Net,
     all_logits,
-    bare,
     check_weight,
     drawn_seed,
     logits,
+    unwrapped,
 )
 from captum_robust.losses.shared.divergence import divergence
 from captum_robust.metrics.similarities.shared.rows import normalized
@@ -121,9 +121,9 @@ class ATEX(Criterion):
         self.stdevs = check_number("stdevs", stdevs, low=0, high=torch.inf, open_high=True)
         self.generator = generator
 
-    def values(self, model: Model, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The divergence at each example and the mean one at the points around it, ``(N,)``."""
-        if bare(model) is self.teacher:
+        if unwrapped(model) is self.teacher:
             raise ValueError(
                 "`teacher` must be another net than `model`, whose weights change; pass "
                 "copy.deepcopy(model)."
@@ -133,7 +133,7 @@ class ATEX(Criterion):
         unit, reach = self._directions(model, inputs, target)
         start = flatten((inputs,)) + self.radius * self._along(reach)
         there = start.unsqueeze(1) + self.radius * self._across(unit)
-        moved = bare(model)(_like(there.flatten(0, 2), inputs))
+        moved = unwrapped(model)(_like(there.flatten(0, 2), inputs))
         taught = self._teach(_like(start.flatten(0, 1), inputs))
         taught = taught.unflatten(0, (self.along, 1, -1)).expand(-1, self.across, -1, -1)
         perturbed = self._divergence(moved, taught.flatten(0, 2))
@@ -142,7 +142,7 @@ class ATEX(Criterion):
             "perturbed": perturbed.unflatten(0, (-1, len(inputs))).mean(0),
         }
 
-    def _directions(self, model: Model, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _directions(self, model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The map h at unit length, and at the length of a unit step along it, ``(N, d)`` each."""
         maps = flatten((self._smooth_map(model, inputs, target),))
         unit = normalized(maps, "l2")
@@ -164,9 +164,9 @@ class ATEX(Criterion):
         across = normalized(_without(drawn, unit).flatten(0, 2), "l2").reshape(shape)
         return self._uniform(unit, *shape[:-1], 1) * across
 
-    def _smooth_map(self, model: Model, inputs: Tensor, target: Tensor) -> Tensor:
+    def _smooth_map(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
         """SmoothGrad of the net explained, without a graph."""
-        net = self.teacher if self.explained == "teacher" else bare(model)
+        net = self.teacher if self.explained == "teacher" else unwrapped(model)
         seed = None if self.generator is None else drawn_seed(self.generator)
         smooth = GaussianSmoothing(Saliency(net))
         with evaluation_mode(net), torch.autocast(inputs.device.type, enabled=False):

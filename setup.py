@@ -22,8 +22,8 @@ DOCS = [
     "furo>=2023.9.10",  # its theme
     "sphinxcontrib-bibtex>=2.6",  # one bibliography for all pages, in BibTeX
 ]
-METRICS = [
-    "scikit-image>=0.22",  # the reference of SSIM
+REGIONS = [
+    "scikit-image>=0.22",  # cuts images into superpixels
 ]
 LRP = [
     "zennit>=0.5.1",  # LRP rules and guided backpropagation that carry a graph
@@ -75,11 +75,11 @@ setup(
     extras_require={
         "audit": AUDIT,
         "docs": DOCS + AUDIT,
-        "metrics": METRICS,
+        "regions": REGIONS,
         "lrp": LRP,
         "tutorials": TUTORIALS + AUDIT,
-        "test": TEST + AUDIT + METRICS + LRP,
-        "dev": TEST + AUDIT + METRICS + LRP + DOCS + NOTEBOOKS + LINT,
+        "test": TEST + AUDIT + REGIONS + LRP,
+        "dev": TEST + AUDIT + REGIONS + LRP + DOCS + NOTEBOOKS + LINT,
     },
     entry_points={
         "console_scripts": ["captum-robust = captum_robust.__main__:main"],

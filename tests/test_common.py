@@ -31,7 +31,12 @@ REQUIRED = {
     "keep": lambda: 2,
     "bound": lambda: 0.5,
     "share": lambda: 0.1,
+    "dim": lambda: -1,
+    # For the maps of test_transforms_keep_tuples_inputs_and_state.
+    "labels": lambda: (torch.tensor([[[0, 0, 1, 1]]]), torch.tensor([[[2, 2, 3, 3, 4]]])),
 }
+# One of several arguments that have defaults, where one must be given.
+GIVEN = {"Pool": {"grid": 1}}
 
 
 def _net():
@@ -75,7 +80,7 @@ def _make(kind, **given):
     for one in wanted:
         if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD:
             given.setdefault(one.name, REQUIRED[one.name]() if one.name in REQUIRED else None)
-    return kind(**given)
+    return kind(**(GIVEN.get(kind.__name__, {}) | given))
 
 
 # -- names and words ---------------------------------------------------------------------------

@@ -21,7 +21,7 @@ import captum_robust
 
 ROOT = Path(__file__).parent.parent
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
-EXTRAS = ["audit", "dev", "docs", "lrp", "metrics", "test", "tutorials"]
+EXTRAS = ["audit", "dev", "docs", "lrp", "regions", "test", "tutorials"]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_every_public_name_exists(name: str) -> None:
     assert hasattr(captum_robust, name)
 
 
-@pytest.mark.parametrize("namespace", ["attr", "certificates", "metrics", "noise", "robust"])
+@pytest.mark.parametrize("namespace", ["attr", "certificates", "noise", "robust"])
 def test_public_names_are_sorted_unique_and_present(namespace: str) -> None:
     module = import_module(f"captum_robust.{namespace}")
     assert len(set(module.__all__)) == len(module.__all__)

@@ -12,7 +12,7 @@ Tensors = Tensor | tuple[Tensor, ...]  # one, or several that belong together
 
 def flatten(maps: Sequence[Tensor]) -> Tensor:
     """Concatenates maps ``(N, *)`` into ``(N, m)``; a view where there is a single map."""
-    flat = [part.reshape(part.shape[0], -1) for part in maps]
+    flat = [part.reshape(part.shape[0], part.shape[1:].numel()) for part in maps]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
 
 

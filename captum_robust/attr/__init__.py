@@ -21,7 +21,10 @@ from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.transforms.elementwise import Abs, Square
 from captum_robust.transforms.marks import Rank, Relax, Sparsify
 from captum_robust.transforms.norms import ClipNorm, ScaleToMax, UnitNorm, UnitSum
-from captum_robust.transforms.regions import SumChannels
+from captum_robust.transforms.pool import Pool
+from captum_robust.transforms.regions import Sum, SumChannels
+from captum_robust.transforms.segments import Segments
+from captum_robust.transforms.superpixels import superpixels
 from captum_robust.transforms.transform import Chain, Transform
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "GaussianSmoothing",
     "LRPEpsilonPlus",
     "LRPZPlus",
+    "Pool",
     "QuadraticSmoothGrad",
     "Rank",
     "Relax",
@@ -40,10 +44,12 @@ __all__ = [
     "RuleAttribution",
     "ScaleToMax",
     "ScaledSmoothGrad",
+    "Segments",
     "SmoothedAttribution",
     "SparsifiedSmoothGrad",
     "Sparsify",
     "Square",
+    "Sum",
     "SumChannels",
     "Transform",
     "UniGrad",
@@ -51,4 +57,5 @@ __all__ = [
     "UnitNorm",
     "UnitSum",
     "differentiable",
+    "superpixels",
 ]

@@ -66,7 +66,8 @@ class Explainer:
         if target is not None:
             kwargs["target"] = target
         given = inputs if self.examples.in_tuple else inputs[0]
-        return _format_tensor_into_tuples(self.attribution.attribute(given, **kwargs))
+        method = attribution_of_rows(self.attribution, rows)
+        return _format_tensor_into_tuples(method.attribute(given, **kwargs))
 
     @property
     def is_random(self) -> bool:
@@ -82,6 +83,21 @@ class Explainer:
 def is_smoothed(attribution: Attribution) -> bool:
     """Whether the method is a smoothing of this library: seeded draws, and a graph on request."""
     return isinstance(attribution, SmoothedAttribution)
+
+
+def attribution_of_rows(attribution: Attribution, rows: Rows) -> Attribution:
+    """The method for some of a call's examples, whose regions may be their own."""
+    if isinstance(rows, slice) or not isinstance(attribution, SmoothedAttribution):
+        return attribution
+    return attribution.of_rows(rows)
+
+
+def explaining_rows(explain: Callable[..., Any], rows: Tensor) -> Callable[..., Any]:
+    """The ``attribute`` of a smoothing for some examples; any other function as it is."""
+    owner = getattr(explain, "__self__", None)
+    if not isinstance(owner, SmoothedAttribution) or owner.transform.examples == 1:
+        return explain
+    return owner.of_rows(rows).attribute
 
 
 def climbable(attribution: Attribution, relaxation: str = "sigmoid") -> Attribution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -44,7 +45,7 @@ from captum_robust.certificates.mixins import (
 from captum_robust.certificates.procedures.until import Until
 from captum_robust.noise import GaussianNoise, NoiseLaw
 from captum_robust.noise.levels import Levels, resolve_level
-from captum_robust.transforms.transform import Transform, as_transform
+from captum_robust.transforms.transform import Transform, as_transform, refuse_other_examples
 
 Maps = tuple[Tensor, ...]
 
@@ -366,11 +367,23 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
     def _plan(self, inputs: Tensor | Maps, **settings: Any) -> SamplingPlan:
         """The sampling plan of a call, its inputs checked and its noise level resolved."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
-        check_inputs(tensors)
+        refuse_other_examples(self.transform, check_inputs(tensors))
         warn_of_own_randomness(self)
         level = resolve_level(self.noise, tensors, settings.pop("stdevs"), settings.pop("radius"))
         settings["own_baselines"] = takes_many_baselines(self.attribution_method)
         return SamplingPlan(tensors, _is_tuple(inputs), self.noise, level, **settings)
+
+    def of_rows(self, rows: Tensor) -> SmoothedAttribution:
+        """The smoothing of some examples alone, for a transform with a part for each example.
+
+        Args:
+            rows: numbers of examples, in the order and as often as they are explained.
+        """
+        if self.transform.examples == 1:
+            return self
+        part = copy.copy(self)
+        part.transform = self.transform.of_rows(rows)
+        return part
 
     def _passes(
         self, plan: SamplingPlan, with_delta: bool = False, show_progress: bool = False
@@ -412,6 +425,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             # Methods that average over baselines have several deltas a row.
             deltas=[] if delta is None else [delta.reshape(*shape, delta.numel() // rows)],
             range=self.transform.range(MapRange(), feature_shapes(base)),
+            base_shapes=feature_shapes(base),
         )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_robust._base.checks import check_share_or_count, feature_count
 from captum_robust._base.vectors import top_mask
-from captum_robust.transforms.norms import _nonzero
+from captum_robust.transforms.norms import nonzero
 from captum_robust.transforms.ranges import MapRange
 from captum_robust.transforms.transform import JointTransform, Shapes, features_of
 
@@ -87,7 +87,7 @@ class Relax(JointTransform):
         rows = rows.clamp(min=0)
         unit = rows.topk(clip, dim=1).values[:, -1:]
         # The smaller first: a quotient that overflows would have an undefined gradient.
-        clipped = torch.minimum(rows, unit) / _nonzero(unit)
+        clipped = torch.minimum(rows, unit) / nonzero(unit)
         relaxed = torch.where(unit > 0, clipped, (rows > 0).to(rows.dtype))
         return torch.where(top_mask(rows.detach(), keep), relaxed, 0.0)
 

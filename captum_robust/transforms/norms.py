@@ -28,7 +28,7 @@ class UnitNorm(JointTransform):
 
     def _apply(self, rows: Tensor) -> Tensor:
         scaled = rows / _largest(rows)
-        return scaled / _nonzero(_norm(scaled))
+        return scaled / nonzero(_norm(scaled))
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         return MapRange(0.0 if before.nonnegative else -1.0, 1.0, 1.0)
@@ -50,7 +50,7 @@ class UnitSum(JointTransform):
 
     def _apply(self, rows: Tensor) -> Tensor:
         scaled = rows.abs() / _largest(rows)
-        return scaled / _nonzero(scaled.sum(1, keepdim=True))
+        return scaled / nonzero(scaled.sum(1, keepdim=True))
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         return MapRange(0.0, 1.0, 1.0, total=1.0)
@@ -78,7 +78,7 @@ class ClipNorm(JointTransform):
     def _apply(self, rows: Tensor) -> Tensor:
         scale = _largest(rows)
         scaled = rows / scale
-        norm = _nonzero(_norm(scaled))
+        norm = nonzero(_norm(scaled))
         return torch.where(scale * norm > self.bound, scaled * (self.bound / norm), rows)
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
@@ -101,7 +101,7 @@ class ScaleToMax(JointTransform):
     """
 
     def _apply(self, rows: Tensor) -> Tensor:
-        return rows / _nonzero(rows.abs().amax(1, keepdim=True))
+        return rows / nonzero(rows.abs().amax(1, keepdim=True))
 
     def range(self, before: MapRange, shapes: Shapes) -> MapRange:
         return MapRange(0.0 if before.nonnegative else -1.0, 1.0, math.sqrt(features_of(shapes)))
@@ -113,9 +113,9 @@ def _norm(rows: Tensor) -> Tensor:
 
 def _largest(rows: Tensor) -> Tensor:
     """A scale at which squares neither overflow nor vanish; it cancels, so it needs no gradient."""
-    return _nonzero(rows.detach().abs().amax(1, keepdim=True))
+    return nonzero(rows.detach().abs().amax(1, keepdim=True))
 
 
-def _nonzero(divisor: Tensor) -> Tensor:
+def nonzero(divisor: Tensor) -> Tensor:
     """The divisor, 1 where it is 0, so that a zero map stays zero."""
     return torch.where(divisor > 0, divisor, torch.ones_like(divisor))

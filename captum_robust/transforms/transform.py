@@ -15,6 +15,7 @@ from typing import Any
 from torch import Size, Tensor
 
 from captum_robust._base.vectors import feature_shapes, flatten, unflatten
+from captum_robust.transforms.features import Features
 from captum_robust.transforms.ranges import MapRange
 
 Maps = tuple[Tensor, ...]
@@ -43,6 +44,23 @@ class Transform(ABC):
     def shapes(self, shapes: Shapes) -> Shapes:
         """One example's shapes after the transform."""
         return shapes
+
+    def features(self, before: Features, shapes: Shapes) -> Features:
+        """What the features are called after the transform."""
+        return before
+
+    def shares(self, masks: Maps) -> Maps:
+        """The share of each feature of the result that lies inside masks ``(N, *)`` in [0, 1]."""
+        return masks
+
+    @property
+    def examples(self) -> int:
+        """Number of examples it has a part of its own for; 1 where it serves any."""
+        return 1
+
+    def of_rows(self, rows: Tensor) -> Transform:
+        """The transform of some examples alone, which differs where it has a part for each."""
+        return self
 
     def __rshift__(self, then: Transform) -> Transform:
         """Composes: ``(first >> then)(maps)`` is ``then(first(maps))``."""
@@ -93,6 +111,23 @@ class Chain(Transform):
             shapes = link.shapes(shapes)
         return shapes
 
+    def features(self, before: Features, shapes: Shapes) -> Features:
+        for link in self.links:
+            before, shapes = link.features(before, shapes), link.shapes(shapes)
+        return before
+
+    def shares(self, masks: Maps) -> Maps:
+        for link in self.links:
+            masks = link.shares(masks)
+        return masks
+
+    @property
+    def examples(self) -> int:
+        return max((link.examples for link in self.links), default=1)
+
+    def of_rows(self, rows: Tensor) -> Transform:
+        return Chain(*(link.of_rows(rows) for link in self.links))
+
     def __repr__(self) -> str:
         return " >> ".join(map(repr, self.links)) or "identity"
 
@@ -131,3 +166,12 @@ def as_transform(transform: Any) -> Transform:
             f"got {type(transform).__name__}."
         )
     return transform
+
+
+def refuse_other_examples(transform: Transform, count: int) -> None:
+    """Raises where a transform was made for another number of examples."""
+    if transform.examples not in (1, count):
+        raise ValueError(
+            f"`transform` was made for {transform.examples} examples, one labelling each, got "
+            f"{count}; labels of a single image need a first axis of length 1, labels[None]."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Size, Tensor
 
 from captum_robust.transforms.ranges import MapRange
 
@@ -22,6 +22,7 @@ class Pass:
         is_tuple: whether it gave a tuple.
         deltas: ``(N, b, *)``.
         range: what is known of every map.
+        base_shapes: one example's shapes of the base method's maps.
     """
 
     maps: Maps
@@ -29,6 +30,7 @@ class Pass:
     is_tuple: bool
     deltas: list[Tensor]
     range: MapRange
+    base_shapes: tuple[Size, ...]
 
 
 def full_precision(maps: Maps) -> Maps:

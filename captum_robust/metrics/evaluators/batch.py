@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_robust._base.captum_privates import _is_tuple, _run_forward
 from captum_robust._base.checks import check_inputs
 from captum_robust._base.vectors import Tensors
+from captum_robust.attr.explainer import explaining_rows
 
 Explain = Callable[..., Tensors]
 Forward = Callable[..., Any]
@@ -89,7 +90,7 @@ class Batch:
     def maps(self, inputs: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """The maps of ``inputs``, by default of the batch's own; checked, without a graph."""
         inputs = self.inputs if inputs is None else inputs
-        maps = self.explain(self.pack(inputs), **self.arguments)
+        maps = explaining_rows(self.explain, self.ids)(self.pack(inputs), **self.arguments)
         return tuple(part.detach() for part in self.checked(maps))
 
     def checked(self, maps: Any) -> tuple[Tensor, ...]:

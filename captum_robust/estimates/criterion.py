@@ -14,6 +14,7 @@ from captum_robust._base.captum_privates import TargetType
 from captum_robust._base.checks import check_count, check_number
 from captum_robust.estimates.jacobian import Array, Jacobian, studied
 from captum_robust.estimates.spectrum import top_singular
+from captum_robust.metrics.similarities.values.cosine_similarity import cosine_similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +121,10 @@ def criterion_bound(
         for row in rows:
             jacobian = study.jacobian(row)
             jacobian.refuse_zero()
-            moved.append(torch.from_numpy(jacobian.times(deltas[row].numpy())))
-            top = top_singular(jacobian, tolerance, max_products, jacobian.probe)
+            moved.append(torch.from_numpy(jacobian.matvec(deltas[row].numpy())))
+            top = top_singular(
+                jacobian, tolerance, max_products, jacobian.probe, jacobian.symmetric
+            )
             norms.append([top.safe, _frobenius(jacobian, n_samples)])
         here, there = (
             torch.cat([study.values(where[row : row + 1], torch.tensor([row])) for row in rows])
@@ -133,8 +136,6 @@ def criterion_bound(
 
 def _assembled(here: Tensor, there: Tensor, moved: Tensor, sizes: Tensor) -> CriterionBound:
     """The answer from maps ``(N, m)``, J delta ``(N, m)`` and the two sizes epsilon ||J||."""
-    from captum_robust.metrics import cosine_similarity  # it imports what imports this package
-
     length = torch.linalg.vector_norm(here, dim=1, keepdim=True)
     unit = here / torch.where(length > 0, length, 1.0)
     across = moved - (unit * moved).sum(1, keepdim=True) * unit
@@ -155,6 +156,6 @@ def _frobenius(jacobian: Jacobian, n_samples: int) -> float:
     """The root of the mean of ||J^T u||^2 over normal u; Hutchinson (1990)."""
     draw = np.random.default_rng(1)
     pulls: list[Array] = [
-        jacobian.transposed(draw.standard_normal(jacobian.shape[0])) for _ in range(n_samples)
+        jacobian.rmatvec(draw.standard_normal(jacobian.shape[0])) for _ in range(n_samples)
     ]
     return float(np.sqrt(np.mean([pull @ pull for pull in pulls])))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from captum.attr import Attribution
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -26,7 +27,8 @@ from captum_robust.estimates.label import (
     half_spaces,
 )
 from captum_robust.estimates.sign_bounds import sign_bounds
-from captum_robust.estimates.spectrum import Matrix, Products, TopSingular, top_singular
+from captum_robust.estimates.spectrum import TopSingular, top_singular
+from captum_robust.robust.surrogate import has_curvature
 
 
 def first_order_deviation(
@@ -194,26 +196,29 @@ def _study_example(study: StudiedMap, row: int, epsilon: float, terms: _Terms) -
     matrix = None
     if terms.norm == "linf" and jacobian.shape[1] <= terms.dense_limit:
         matrix = study.dense(row)
-    products: Products = jacobian if matrix is None else Matrix(matrix)
-    top = top_singular(products, terms.tolerance, terms.max_products, jacobian.probe)
-    reach = _reach(products, top, matrix, terms)
+    operator = jacobian if matrix is None else aslinearoperator(matrix)
+    symmetric = jacobian.symmetric if matrix is None else None
+    top = top_singular(operator, terms.tolerance, terms.max_products, jacobian.probe, symmetric)
+    reach = _reach(operator, top, matrix, terms)
     constrained = math.nan
     if terms.competing is not None:
         spaces = half_spaces(study, row, terms.competing)
         constrained = epsilon * reach.upper
         if terms.several:
             start = epsilon * reach.direction
-            constrained = constrained_maximum(products, spaces, start, epsilon, terms.norm)
+            constrained = constrained_maximum(operator, spaces, start, epsilon, terms.norm)
     observed, map_norm = _observed(study, row, epsilon * reach.direction)
     used = jacobian.products + (0 if matrix is None else len(matrix))
     return _Example(top, reach, used, observed, map_norm, constrained)
 
 
-def _reach(products: Products, top: TopSingular, matrix: Array | None, terms: _Terms) -> _Reach:
+def _reach(
+    jacobian: LinearOperator, top: TopSingular, matrix: Array | None, terms: _Terms
+) -> _Reach:
     """Bounds on the unit ball of the norm asked for."""
     if terms.norm == "linf":
         limits = sign_bounds(
-            products, top, matrix, terms.weight_steps, terms.tolerance, terms.max_products
+            jacobian, top, matrix, terms.weight_steps, terms.tolerance, terms.max_products
         )
         return _Reach(limits.upper, limits.spectral, limits.dense, limits.lower, limits.signs)
     spectral = top.safe * len(top.right) ** (0.5 - 1 / terms.power)
@@ -234,8 +239,6 @@ def _observed(study: StudiedMap, row: int, delta: Array) -> tuple[float, float]:
 
 def _warn_if_straight(study: StudiedMap) -> None:
     """Warns where a map has a Jacobian but its net has no second derivative."""
-    from captum_robust.robust.surrogate import has_curvature
-
     if study.is_gradient:  # its Jacobian would have been zero, and refused
         return
     examples, first = study.examples, torch.zeros(1, dtype=torch.long)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from captum.attr import Attribution, Saliency
 from numpy.typing import NDArray
+from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from captum_robust._base.captum_privates import TargetType, _format_tensor_into_tuples
 from captum_robust._base.checks import check_inputs
+from captum_robust._base.examples import Examples
 from captum_robust._base.vectors import flatten
+from captum_robust.attr.explainer import Explainer, is_smoothed
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.method.guards import refuse_dependent_samples
-
-if TYPE_CHECKING:
-    from captum_robust._base.examples import Examples
 
 Array = NDArray[np.float64]
 
@@ -44,8 +44,6 @@ class StudiedMap:
     def __init__(
         self, attribution: Attribution, examples: Examples, kwargs: Mapping[str, Any], seed: int
     ) -> None:
-        from captum_robust.attr.explainer import Explainer  # it imports what imports this package
-
         self.attribution, self.examples = attribution, examples
         ids = kwargs.get("example_ids")
         numbers = list(range(examples.count)) if ids is None else list(ids)
@@ -111,8 +109,8 @@ class StudiedMap:
         return flatten([part.detach() for part in parts])
 
 
-class Jacobian:
-    """Products with the Jacobian J, m x d, of one example's map, float64 in and out.
+class Jacobian(LinearOperator):  # type: ignore[misc, unused-ignore]
+    """The Jacobian J, m x d, of one example's map, known by its products.
 
     Args:
         vector: the map with its graph, ``(copies, m)``.
@@ -132,10 +130,11 @@ class Jacobian:
     ) -> None:
         self._vector, self._leaves, self._row = vector, leaves, row
         self.products = 0
-        self.shape = (vector.shape[1], sum(leaf[0].numel() for leaf in leaves))
+        features = sum(leaf[0].numel() for leaf in leaves)
+        super().__init__(np.float64, (vector.shape[1], features))
         self._signs = np.where(_array(vector)[0] >= 0, 1.0, -1.0) if takes_abs else None
         self._bent: tuple[Tensor, Tensor] | None = None
-        self.symmetric = False
+        self.symmetric: LinearOperator | None = None
         self.probe = self._probed(is_gradient)
 
     def refuse_zero(self) -> None:
@@ -151,9 +150,10 @@ class Jacobian:
                 "captum_robust.robust.softplus_surrogate(model) in place of the model."
             )
 
-    def times(self, direction: Array) -> Array:
-        """J v, ``(d,) -> (m,)``; by double backward, which every map with a graph allows."""
-        if self.symmetric:
+    def _matvec(self, x: Array) -> Array:
+        """J v, ``(d,) -> (m,)``, by double backward, which every map with a graph allows."""
+        direction = x.ravel()
+        if self.symmetric is not None:
             return self._unsigned(self._product(direction[None]))[0]
         self.products += 1
         if not self._vector.requires_grad:
@@ -171,17 +171,13 @@ class Jacobian:
             )
         return self._unsigned(self._checked(found))[0]
 
-    def transposed(self, weights: Array) -> Array:
-        """J^T u, ``(m,) -> (d,)``; one reverse pass."""
-        return self.transposed_rows(weights[None])[0]
+    def _rmatvec(self, x: Array) -> Array:
+        """J^T u, ``(m,) -> (d,)``, by one reverse pass."""
+        return self.transposed_rows(x.reshape(1, -1))[0]
 
     def transposed_rows(self, weights: Array) -> Array:
         """J^T of each row of ``(n, m)``, n at most ``copies``, in one pass: ``(n, d)``."""
         return self._product(self._unsigned(weights))
-
-    def hessian(self, direction: Array) -> Array:
-        """The product with the symmetric matrix whose singular values J has."""
-        return self._product(direction[None])[0]
 
     def _product(self, weights: Array) -> Array:
         """The transposed Jacobian of the signed map times each row."""
@@ -214,8 +210,15 @@ class Jacobian:
         if is_gradient and self.shape[0] == self.shape[1]:
             second = self._product(v[None])[0]
             scale = np.linalg.norm(first) * np.linalg.norm(v)
-            self.symmetric = bool(abs(v @ first - u @ second) <= _SYMMETRIC * scale)
+            if abs(v @ first - u @ second) <= _SYMMETRIC * scale:
+                self.symmetric = self._signed()
         return first
+
+    def _signed(self) -> LinearOperator:
+        """The Jacobian before absolute values: that of a gradient is symmetric."""
+        return LinearOperator(
+            self.shape, lambda vector: self._product(vector.reshape(1, -1))[0], dtype=self.dtype
+        )
 
     def _unsigned(self, rows: Array) -> Array:
         return rows if self._signs is None else rows * self._signs
@@ -247,9 +250,6 @@ def studied(
         TypeError: if the method cannot carry a graph; says why.
         RuntimeError: if a module in training mode makes examples depend on each other.
     """
-    from captum_robust._base.examples import Examples
-    from captum_robust.attr.explainer import is_smoothed
-
     with differentiable(attribution):
         refuse_dependent_samples(attribution)
         examples = Examples(inputs, target, additional_forward_args)
@@ -275,8 +275,6 @@ def per_example(name: str, value: float | Tensor | Sequence[float], count: int) 
 
 def _is_gradient(attribution: Attribution, kwargs: Mapping[str, Any]) -> bool:
     """Whether the map is the gradient of a scalar: signed saliency, or the plain mean of some."""
-    from captum_robust.attr.explainer import is_smoothed
-
     inner = attribution
     while is_smoothed(inner):
         plain = kwargs.get("nt_type", "smoothgrad") == "smoothgrad" and "clamp" not in kwargs

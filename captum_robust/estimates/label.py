@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
 from scipy.optimize import linprog, minimize
+from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_count
+from captum_robust._base.examples import class_targets
 from captum_robust._base.vectors import flatten
-from captum_robust.estimates.spectrum import Array, Products
-
-if TYPE_CHECKING:
-    from captum_robust.estimates.jacobian import StudiedMap
+from captum_robust.estimates.jacobian import Array, StudiedMap
 
 Competing = int | Sequence[int] | str | None
 
@@ -70,7 +69,7 @@ class HalfSpaces:
 
 
 def constrained_maximum(
-    products: Products, spaces: HalfSpaces, start: Array, epsilon: float, norm: str
+    jacobian: LinearOperator, spaces: HalfSpaces, start: Array, epsilon: float, norm: str
 ) -> float:
     """A value of ||J delta|| in the ball and the half-spaces, at least that of ``start``.
 
@@ -78,7 +77,7 @@ def constrained_maximum(
     local maximum is found, from both signs of ``start``.
 
     Args:
-        products: J.
+        jacobian: J.
         spaces: the half-spaces.
         start: the unconstrained maximiser, in the ball.
         epsilon: radius of the ball.
@@ -86,14 +85,14 @@ def constrained_maximum(
     """
     best = 0.0
     for delta in (spaces.shrunk(start), spaces.shrunk(-start)):
-        image = products.times(delta)
+        image = jacobian.matvec(delta)
         value = float(np.linalg.norm(image))
         best = max(best, value)
         for _ in range(_ROUNDS):
             if np.array_equal(np.abs(delta), np.abs(start)):  # nothing constrains it
                 break
-            delta = spaces.furthest(products.transposed(image), epsilon, norm)
-            image = products.times(delta)
+            delta = spaces.furthest(jacobian.rmatvec(image), epsilon, norm)
+            image = jacobian.matvec(delta)
             value, before = float(np.linalg.norm(image)), value
             best = max(best, value)
             if value <= before * (1 + _GAIN):
@@ -145,8 +144,6 @@ def check_competing(competing: Competing, norm: str) -> bool:
 
 
 def _label(study: StudiedMap, row: int, outputs: Tensor) -> int:
-    from captum_robust._base.examples import class_targets
-
     classes = class_targets(study.examples.target, study.examples.count)
     if classes is None or outputs.dim() != 1:
         raise ValueError(

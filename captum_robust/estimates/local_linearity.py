@@ -63,7 +63,7 @@ def local_linearity_gap(
                 for where in (study.examples.clean, points)
             )
             delta = points[row].cpu().double() - study.examples.clean[row].cpu().double()
-            moved = study.jacobian(row).times(delta.numpy())
+            moved = study.jacobian(row).matvec(delta.numpy())
             gaps.append(float(np.linalg.norm(there - here - moved)))
     return torch.tensor(gaps, dtype=torch.float64)
 

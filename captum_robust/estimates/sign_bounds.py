@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.sparse import diags_array
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from captum_robust.estimates.spectrum import Array, Products, TopSingular, Weighted, top_singular
+from captum_robust.estimates.spectrum import Array, TopSingular, top_singular
 
 _ROUNDS: Final = 20  # of the sign iteration, which settles after a few
 _DRAWS: Final = 8  # products that guess the lengths of J's columns
@@ -39,7 +41,7 @@ class SignBounds:
 
 
 def sign_bounds(
-    products: Products,
+    jacobian: LinearOperator,
     top: TopSingular,
     matrix: Array | None,
     steps: int,
@@ -53,28 +55,29 @@ def sign_bounds(
     right singular vector of :math:`J\,\mathrm{diag}(1/s)`; each step goes part of the way (ours).
 
     Args:
-        products: J.
+        jacobian: J.
         top: its largest singular value.
         matrix: J as an array, or None.
         steps: weights tried beside s = 1.
         tolerance, max_products: of each solve.
     """
-    signs, lower, pull = _sign_iteration(products, top.right)
-    dense, squares = math.nan, _first_squares(products, pull)
+    signs, lower, pull = _sign_iteration(jacobian, top.right)
+    dense, squares = math.nan, _first_squares(jacobian, pull)
     if matrix is not None:
         squares = np.abs(matrix.T @ matrix).sum(1)  # with them the bound is at most the dense one
         dense = float(np.sqrt(squares.sum()))
-    spectral = top.safe * products.shape[1] ** 0.5
+    spectral = top.safe * jacobian.shape[1] ** 0.5
     for _ in range(steps):
         squares = (1 - _FLOOR) * squares / squares.sum() + _FLOOR / len(squares)
-        found = top_singular(Weighted(products, np.sqrt(squares)), tolerance, max_products)
+        weighted = jacobian @ aslinearoperator(diags_array(1 / np.sqrt(squares)))
+        found = top_singular(weighted, tolerance, max_products)
         if found.converged:
             spectral = min(spectral, found.safe)
         squares = (1 - _STEP) * squares + _STEP * found.right**2
     return SignBounds(dense, max(spectral, lower), lower, signs)
 
 
-def _first_squares(products: Products, pull: Array) -> Array:
+def _first_squares(jacobian: LinearOperator, pull: Array) -> Array:
     r"""Squared weights to begin with: two guesses at once, each summing to 1.
 
     :math:`|P\delta|` at the vertex where the sign iteration stopped gives equality if nothing is
@@ -83,21 +86,21 @@ def _first_squares(products: Products, pull: Array) -> Array:
     draw = np.random.default_rng(0)
     columns = np.zeros_like(pull)
     for _ in range(_DRAWS):
-        columns += products.transposed(_sign(draw.standard_normal(products.shape[0]))) ** 2
+        columns += jacobian.rmatvec(_sign(draw.standard_normal(jacobian.shape[0]))) ** 2
     return sum(guess / guess.sum() for guess in (np.abs(pull), np.sqrt(columns)))
 
 
-def _sign_iteration(products: Products, start: Array) -> tuple[Array, float, Array]:
+def _sign_iteration(jacobian: LinearOperator, start: Array) -> tuple[Array, float, Array]:
     """A vertex that no sign change of all of P delta improves, ||J delta|| there, and P delta."""
     signs = _sign(start)
     for _ in range(_ROUNDS):
-        image = products.times(signs)
-        pull = products.transposed(image)
+        image = jacobian.matvec(signs)
+        pull = jacobian.rmatvec(image)
         following = _sign(pull)
         if (following == signs).all():
             break
         signs = following
-    return signs, float(np.linalg.norm(products.times(signs))), pull
+    return signs, float(np.linalg.norm(jacobian.matvec(signs))), pull
 
 
 def _sign(vector: Array) -> Array:

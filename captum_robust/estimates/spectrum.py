@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,58 +16,6 @@ _DENSE: Final = 32  # as many products as one Krylov basis would take
 _BASIS: Final = 20  # vectors of the Krylov basis before it is restarted
 _SHARPER: Final = 0.8  # asked of ARPACK, so that rounding in the products does not undo its answer
 _TINY: Final = float(np.finfo(np.float64).tiny)
-
-
-class Products(Protocol):
-    """A matrix J, m x d, known by J v and J^T u."""
-
-    shape: tuple[int, int]
-    symmetric: bool
-    """Whether :meth:`hessian` multiplies by a symmetric matrix with the singular values of J."""
-
-    def times(self, direction: Array) -> Array: ...
-
-    def transposed(self, weights: Array) -> Array: ...
-
-    def hessian(self, direction: Array) -> Array: ...
-
-
-class Matrix:
-    """A matrix that has been formed."""
-
-    symmetric = False
-
-    def __init__(self, matrix: Array) -> None:
-        self._matrix = matrix
-        self.shape = (matrix.shape[0], matrix.shape[1])
-
-    def times(self, direction: Array) -> Array:
-        return self._matrix @ direction
-
-    def transposed(self, weights: Array) -> Array:
-        return weights @ self._matrix
-
-    def hessian(self, direction: Array) -> Array:
-        raise TypeError("a general matrix is not symmetric.")
-
-
-class Weighted:
-    """J diag(1/s): what J is in units of s."""
-
-    symmetric = False
-
-    def __init__(self, products: Products, weights: Array) -> None:
-        self._products, self._weights = products, weights
-        self.shape = products.shape
-
-    def times(self, direction: Array) -> Array:
-        return self._products.times(direction / self._weights)
-
-    def transposed(self, weights: Array) -> Array:
-        return self._products.transposed(weights) / self._weights
-
-    def hessian(self, direction: Array) -> Array:
-        raise TypeError("a weighted Jacobian is not symmetric.")
 
 
 @dataclass(frozen=True)
@@ -93,35 +41,41 @@ class TopSingular:
 
 
 def top_singular(
-    products: Products, tolerance: float, max_products: int, start: Array | None = None
+    jacobian: LinearOperator,
+    tolerance: float,
+    max_products: int,
+    start: Array | None = None,
+    symmetric: LinearOperator | None = None,
 ) -> TopSingular:
     """The largest singular value of J by the implicitly restarted Lanczos method of ARPACK.
 
-    Of the symmetric matrix itself where there is one, one product a step, else of J^T J, two. A
-    matrix of few rows or columns is formed.
+    Of a symmetric matrix where there is one, one product a step, else of J^T J, two. A matrix of
+    few rows or columns is formed.
 
     Args:
-        products: the matrix.
+        jacobian: J, m x d.
         tolerance: on the relative residual.
         max_products: beyond it the best of the last vectors is taken as it is.
         start: first vector, ``(d,)``; a random one by default.
+        symmetric: a symmetric matrix with the singular values and right vectors of J, if known.
     """
-    if min(products.shape) <= _DENSE:
-        return _of_the_whole(products)
-    operator = _Recorded(products, max_products)
+    if min(jacobian.shape) <= _DENSE:
+        return _of_the_whole(jacobian)
+    square = jacobian.H @ jacobian if symmetric is None else symmetric
+    recorded = _Recorded(square, max_products // (2 if symmetric is None else 1))
     try:
         _, vectors = eigsh(
-            LinearOperator(operator.shape, matvec=operator, dtype=np.float64),
+            LinearOperator(square.shape, matvec=recorded, dtype=np.float64),
             k=1,
-            v0=_start(start, products.shape[1]),
-            ncv=min(_BASIS, products.shape[1]),
+            v0=_start(start, jacobian.shape[1]),
+            ncv=min(_BASIS, jacobian.shape[1]),
             tol=_SHARPER * tolerance,
             maxiter=max_products,
         )
         right = vectors[:, 0]
     except (_Spent, ArpackNoConvergence):
-        right = operator.best()
-    return _measured(products, right, tolerance)
+        right = recorded.best()
+    return _measured(jacobian, symmetric, right, tolerance)
 
 
 class _Spent(Exception):
@@ -129,24 +83,19 @@ class _Spent(Exception):
 
 
 class _Recorded:
-    """H v or J^T J v, remembering the last vectors so that a run cut short still has an answer."""
+    """A symmetric matrix that remembers the last vectors, so that a run cut short has an answer."""
 
-    def __init__(self, products: Products, max_products: int) -> None:
-        self._products = products
-        self._left = max_products // (1 if products.symmetric else 2)
+    def __init__(self, square: LinearOperator, max_products: int) -> None:
+        self._square = square
+        self._left = max_products
         self._pairs: deque[tuple[Array, Array]] = deque(maxlen=_BASIS)
-        self.shape = (products.shape[1],) * 2
 
     def __call__(self, vector: Array) -> Array:
         if self._left <= 0:
             raise _Spent
         self._left -= 1
-        vector = vector.ravel()
-        if self._products.symmetric:
-            image = self._products.hessian(vector)
-        else:
-            image = self._products.transposed(self._products.times(vector))
-        self._pairs.append((vector.copy(), image))
+        image = self._square.matvec(vector.ravel())
+        self._pairs.append((vector.ravel().copy(), image))
         return image
 
     def best(self) -> Array:
@@ -161,28 +110,28 @@ class _Recorded:
         return found / np.linalg.norm(found)
 
 
-def _measured(products: Products, right: Array, tolerance: float) -> TopSingular:
+def _measured(
+    jacobian: LinearOperator, symmetric: LinearOperator | None, right: Array, tolerance: float
+) -> TopSingular:
     """The value at a unit vector, and by how much the vector misses being singular."""
     right = right / np.linalg.norm(right)
-    if products.symmetric:
-        image = products.hessian(right)
-        value = float(np.linalg.norm(image))
-        gap = np.linalg.norm(image - (right @ image) * right)
+    image = (jacobian if symmetric is None else symmetric).matvec(right)
+    value = float(np.linalg.norm(image))
+    if symmetric is None:
+        gap = jacobian.rmatvec(image / max(value, _TINY)) - value * right
     else:
-        image = products.times(right)
-        value = float(np.linalg.norm(image))
-        gap = np.linalg.norm(products.transposed(image / max(value, _TINY)) - value * right)
-    residual = float(gap) / max(value, _TINY)
+        gap = image - (right @ image) * right
+    residual = float(np.linalg.norm(gap)) / max(value, _TINY)
     return TopSingular(value, right, residual, residual <= tolerance)
 
 
-def _of_the_whole(products: Products) -> TopSingular:
+def _of_the_whole(jacobian: LinearOperator) -> TopSingular:
     """The exact singular value of a small matrix."""
-    rows, columns = products.shape
+    rows, columns = jacobian.shape
     if rows <= columns:
-        matrix = np.stack([products.transposed(row) for row in np.eye(rows)])
+        matrix = np.stack([jacobian.rmatvec(row) for row in np.eye(rows)])
     else:
-        matrix = np.stack([products.times(column) for column in np.eye(columns)], axis=1)
+        matrix = np.stack([jacobian.matvec(column) for column in np.eye(columns)], axis=1)
     _, values, right = np.linalg.svd(matrix, full_matrices=False)
     return TopSingular(float(values[0]), right[0], 0.0, True)
 

@@ -1,5 +1,8 @@
 """Attribution attacks as Captum perturbations, and the softplus twin they climb on."""
 
+import importlib
+import warnings
+
 from captum_robust.robust.attacks.ghorbani import (
     IFIA,
     MassCenterAttack,
@@ -9,7 +12,6 @@ from captum_robust.robust.attacks.ghorbani import (
 )
 from captum_robust.robust.attacks.l2 import L2DeviationAttack, L2TopKAttack
 from captum_robust.robust.attacks.manipulate import ManipulateAttack
-from captum_robust.robust.attacks.transfer import transfer
 from captum_robust.robust.objectives.cosine import CosineObjective
 from captum_robust.robust.objectives.l2 import L2Objective
 from captum_robust.robust.objectives.mass_center import MassCenterObjective
@@ -58,5 +60,17 @@ __all__ = [
     "TopKObjective",
     "frame_target",
     "softplus_surrogate",
-    "transfer",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Forwards ``transfer``, now :func:`captum_robust.metrics.transfer_robustness`, until 0.3."""
+    if name != "transfer":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "captum_robust.robust.transfer became captum_robust.metrics.transfer_robustness, which "
+        "takes several radii; the old name goes in version 0.3.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return importlib.import_module("captum_robust.metrics.evaluators.attacks").transfer

@@ -181,6 +181,25 @@ def transfer_robustness(
     )
 
 
+def transfer(
+    attack: Any,
+    inputs: Tensors,
+    explanation_funcs: Mapping[str, Explain],
+    similarity: Similarity,
+    *,
+    target: Any = None,
+    explanation_kwargs: Mapping[str, Any] | None = None,
+    **attack_kwargs: Any,
+) -> dict[str, Tensor]:
+    """What ``captum_robust.robust.transfer`` was: :func:`transfer_robustness` at one budget."""
+
+    def perturb(inputs: Tensors, radius: float, target: Any = None) -> Tensors:
+        return attack.perturb(inputs, target=target, **attack_kwargs)
+
+    words = {"target": target, **(explanation_kwargs or {})}
+    return transfer_robustness(explanation_funcs, inputs, perturb, similarity, radii=1.0, **words)
+
+
 def area_under_log_radius(values: Tensor, radii: Sequence[float]) -> Tensor:
     r"""Area under a curve over the binary logarithm of the radius.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import _is_tuple, _run_forward
 from captum_robust._base.checks import check_inputs
+from captum_robust._base.examples import usable
 from captum_robust._base.vectors import Tensors
 from captum_robust.attr.explainer import explaining_rows
 
@@ -52,14 +53,15 @@ class Batch:
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         examples = check_inputs(tensors)
         _check_target(arguments.get("target"), examples)
-        return cls(
-            explain,
-            tuple(tensor.detach() for tensor in tensors),
-            dict(arguments),
-            torch.arange(examples),
-            _is_tuple(inputs),
-            tuple(tensor.requires_grad for tensor in tensors),
-        )
+        with torch.inference_mode(False):  # maps need graphs
+            return cls(
+                explain,
+                tuple(usable(tensor).detach() for tensor in tensors),
+                usable(dict(arguments)),
+                torch.arange(examples),
+                _is_tuple(inputs),
+                tuple(tensor.requires_grad for tensor in tensors),
+            )
 
     def __len__(self) -> int:
         return len(self.ids)

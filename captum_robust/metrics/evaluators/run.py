@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -73,8 +74,14 @@ class Options:
         for start in range(0, count, step):
             yield range(start, min(start + step, count))
 
-    def progress(self, total: int, description: str) -> tqdm:
-        return tqdm(total=total, desc=description, disable=not self.show_progress)
+    @contextmanager
+    def progress(self, total: int, description: str) -> Iterator[tqdm]:
+        """A progress bar; inside it maps have graphs, also in the caller's inference mode."""
+        with (
+            torch.inference_mode(False),
+            tqdm(total=total, desc=description, disable=not self.show_progress) as bar,
+        ):
+            yield bar
 
     def result(
         self, evaluation: Evaluation, *, is_tuple: bool, in_full: bool = False

@@ -6,6 +6,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from captum.robust import FGSM, PGD
 from torch import nn
 
+from captum_robust import robust
 from captum_robust.metrics import (
     adversarial_insertion,
     area_under_log_radius,
@@ -217,6 +218,21 @@ def test_an_attack_of_this_library(model, images, evaluate):
     whole = run(None)
     assert torch.isfinite(whole).all()
     torch.testing.assert_close(run(2), whole)
+
+
+def test_the_former_transfer_is_forwarded(model, images):
+    saliency, target = Saliency(model), model(images).argmax(1)
+    with pytest.warns(DeprecationWarning, match="became captum_robust.metrics.transfer_robustness"):
+        transfer = robust.transfer
+    attack = robust.TopKAttack(model, saliency, k=5)
+    words = {"step_num": 3, "seed": 0}
+    funcs = {"SM": saliency.attribute, "x grad": InputXGradient(model).attribute}
+    found = transfer(attack, images, funcs, cosine_similarity, target=target, radius=0.1, **words)
+    expected = transfer_robustness(
+        funcs, images, attack, radii=0.1, attack_kwargs=words, target=target
+    )
+    for name in funcs:
+        assert torch.equal(found[name], expected[name]) and (found[name] < 1).all()
 
 
 def test_at_radius_zero_the_map_is_that_of_the_input():

@@ -126,6 +126,18 @@ def test_leaves_everything_as_it_was(model, images, name):
         assert parameter.requires_grad and parameter.grad is None
 
 
+@every
+def test_inference_mode_changes_nothing(model, images, name):
+    """Also where inputs and targets were made in it."""
+    options = {"seed": 0} if name in SEEDED else {}
+    evaluate = partial(evaluators(model)[name], Saliency(model).attribute, **options)
+    expected = evaluate(images, target=torch.tensor([0, 1, 2]))
+    with torch.inference_mode():
+        found = evaluate(images.clone(), target=torch.tensor([0, 1, 2]))
+        assert torch.is_inference_mode_enabled()
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("name", SEEDED)
 def test_seeds_do_not_depend_on_batching(model, images, name):
     model, images = model.double(), images.double()

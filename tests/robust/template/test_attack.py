@@ -31,7 +31,6 @@ from captum_robust.robust import (
     TopKAttack,
     TopKObjective,
     frame_target,
-    transfer,
 )
 
 REGION = torch.zeros(28, 28, dtype=torch.bool)
@@ -291,26 +290,6 @@ def test_another_net_as_surrogate(net, batch, trained):
     assert (found.score > 0).all()
 
 
-def test_transfer(net, batch):
-    images, targets = batch
-    others = {
-        "saliency": Saliency(net).attribute,
-        "gradient x input": InputXGradient(net).attribute,
-    }
-    attack = TopKAttack(net, Saliency(net), 0, 1)
-    similar = transfer(
-        attack,
-        images,
-        others,
-        lambda a, b: torch.cosine_similarity(a.flatten(1), b.flatten(1)),
-        target=targets,
-        radius=0.2,
-        step_num=10,
-    )
-    assert set(similar) == set(others)
-    assert all((value < 1).all() and value.shape == (7,) for value in similar.values())
-
-
 @pytest.mark.parametrize(
     ("norm", "radius", "steps"),
     [pytest.param("Linf", 8 / 255, 100, marks=pytest.mark.slow), ("L2", 0.5, 30)],
@@ -368,8 +347,6 @@ def test_inference_mode_changes_nothing(kind, net, batch):
         attack = KINDS[kind](net, Saliency(net))
         found = attack.perturb(images.clone(), target=targets.clone(), **options)
         assert torch.is_inference_mode_enabled()
-        others = {"saliency": Saliency(net).attribute}
-        transfer(attack, images.clone(), others, cosine, target=targets.clone(), **options)
     assert torch.equal(found, expected)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -18,7 +19,18 @@ from captum_robust._base.captum_privates import (
     _run_forward,
 )
 from captum_robust._base.checks import check_inputs
+from captum_robust._base.per_example import (
+    BY_EXAMPLE,
+    chosen,
+    chosen_keywords,
+    has_rows,
+    is_mark,
+    settled,
+    settled_keywords,
+    unmarked,
+)
 from captum_robust._base.rows import Rows
+from captum_robust._base.targets import as_target, chosen_targets
 from captum_robust._base.vectors import feature_shapes, flatten, unflatten
 
 Maps = tuple[Tensor, ...]
@@ -51,8 +63,9 @@ class Examples:
         self.ranks = {part.dim() for part in parts}
         clean = flatten([part.detach() for part in parts])
         self.clean = clean.to(torch.promote_types(clean.dtype, torch.float32), copy=True)
-        self.target = usable(target)
-        self.forward_args = usable(_format_additional_forward_args(additional_forward_args))
+        self.target = usable(as_target(target, self.count))
+        extras = _format_additional_forward_args(additional_forward_args)
+        self.forward_args = usable(settled("additional_forward_args", extras, self.count))
 
     @property
     def rounding(self) -> float:
@@ -135,37 +148,30 @@ class Examples:
 
     def targets(self, rows: Rows) -> TargetType:
         """The targets of some rows."""
-        return _choose_targets(self.target, rows, self.count)
+        return chosen_targets(self.target, rows, self.count)
 
     def extras(self, rows: Rows) -> tuple[Any, ...] | None:
-        """The additional forward arguments of some rows."""
-        if self.forward_args is None or isinstance(rows, slice):
-            return self.forward_args
-        return tuple(
-            arg[rows] if _per_example(arg, self.count, None) else arg for arg in self.forward_args
-        )
+        """The additional forward arguments of some rows, marked where all examples share them."""
+        return chosen(self.forward_args, rows)
 
     def keywords(self, kwargs: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
         """Keyword arguments of ``attribute`` for some rows; baselines may go with the examples."""
+        found = chosen_keywords(settled_keywords(kwargs, self.count, self.ranks), rows)
         if isinstance(rows, slice):
-            return dict(kwargs)
-        return {name: self._choose(value, rows) for name, value in kwargs.items()}
+            return found
+        return {
+            name: value if name in BY_EXAMPLE else self._choose(value, rows)
+            for name, value in found.items()
+        }
 
     def _choose(self, value: Any, rows: Tensor) -> Any:
         if isinstance(value, tuple):
             return tuple(self._choose(part, rows) for part in value)
-        return value[rows] if _per_example(value, self.count, self.ranks) else value
+        return value[rows] if has_rows(value, self.count, self.ranks) else value
 
     def outputs(self, forward_func: Any, points: Tensor, rows: Rows) -> Tensor:
         """What ``forward_func`` gives at ``(n, d)`` points of the chosen rows."""
-        return _run_forward(forward_func, self.inputs(points), None, self.extras(rows))
-
-
-def _per_example(value: Any, count: int, ranks: set[int] | None) -> bool:
-    """Whether a tensor has one entry for each example rather than one for all."""
-    if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != count:
-        return False
-    return ranks is None or value.dim() in ranks
+        return _run_forward(forward_func, self.inputs(points), None, unmarked(self.extras(rows)))
 
 
 def _rounded_inwards(points: Tensor, reach: Tensor, clean: Tensor, dtype: torch.dtype) -> Tensor:
@@ -180,62 +186,10 @@ def usable(value: Any) -> Any:
     """The value with copies of tensors made in inference mode, which no graph can keep."""
     if isinstance(value, Tensor):
         return value.clone() if value.is_inference() else value
+    if is_mark(value):
+        return replace(value, value=usable(value.value))
     if type(value) in (tuple, list):
         return type(value)(usable(part) for part in value)
     if type(value) is dict:
         return {key: usable(part) for key, part in value.items()}
     return value
-
-
-def _choose_targets(target: TargetType, rows: Rows, count: int) -> TargetType:
-    if isinstance(rows, slice):
-        return target
-    if isinstance(target, Tensor):
-        return target[rows] if target.numel() > 1 or (target.dim() and count == 1) else target
-    if isinstance(target, list) and len(target) == count:
-        return [target[row] for row in rows.tolist()]
-    return target
-
-
-def class_targets(target: TargetType, count: int) -> Tensor | None:
-    """The target as one class an example, ``(N,)``; None where it is none or no plain class."""
-    if target is None or isinstance(target, tuple):
-        return None
-    if isinstance(target, Sequence) and any(isinstance(part, tuple) for part in target):
-        return None
-    classes = torch.as_tensor(target).flatten()
-    return classes.expand(count) if classes.numel() in (1, count) else None
-
-
-def check_target(target: Any, count: int) -> None:
-    """Refuses what is none of Captum's targets for ``count`` examples.
-
-    Raises:
-        TypeError: if it holds anything but integers.
-        ValueError: if it is neither one class nor one for each example.
-    """
-    if target is None:
-        return
-    if isinstance(target, Tensor):
-        kind, parts, length = str(target.dtype), [], target.numel()
-        whole = not (
-            target.is_floating_point() or target.is_complex() or target.dtype == torch.bool
-        )
-    else:
-        parts = target if isinstance(target, list) else [target]
-        flat = [part for one in parts for part in (one if isinstance(one, tuple) else (one,))]
-        odd = [part for part in flat if isinstance(part, bool) or not isinstance(part, int)]
-        whole, kind, length = not odd, type(odd[0]).__name__ if odd else "int", len(parts)
-    if not whole:
-        raise TypeError(
-            "`target` must hold integer classes: an int, a tuple, a list or a Tensor with one for "
-            f"each example, got {kind}."
-        )
-    one_for_all = length == 1 and not isinstance(target, list)
-    row = not isinstance(target, Tensor) or target.dim() == 1
-    if not one_for_all and (length != count or not row):
-        shape = tuple(target.shape) if isinstance(target, Tensor) else (length,)
-        raise ValueError(
-            f"`target` must be one class or one for each of the {count} examples, "
-            f"got shape {shape}."
-        )

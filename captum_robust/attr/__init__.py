@@ -1,5 +1,6 @@
 """Smoothed attributions in the place of ``captum.attr.NoiseTunnel``, and what they are made of."""
 
+from captum_robust._base.per_example import per_example, shared
 from captum_robust.attr.family import (
     GaussianSmoothing,
     QuadraticSmoothGrad,
@@ -57,5 +58,7 @@ __all__ = [
     "UnitNorm",
     "UnitSum",
     "differentiable",
+    "per_example",
+    "shared",
     "superpixels",
 ]

@@ -16,6 +16,7 @@ from torch import Tensor
 from captum_robust._base.captum_privates import _format_tensor_into_tuples
 from captum_robust._base.examples import Examples, Maps
 from captum_robust._base.rows import Rows
+from captum_robust.attr.method.arguments import attributed
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.transforms.marks import Relax, Sparsify
@@ -67,7 +68,7 @@ class Explainer:
             kwargs["target"] = target
         given = inputs if self.examples.in_tuple else inputs[0]
         method = attribution_of_rows(self.attribution, rows)
-        return _format_tensor_into_tuples(method.attribute(given, **kwargs))
+        return _format_tensor_into_tuples(attributed(method, given, kwargs))
 
     @property
     def is_random(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 import torch
 from captum.attr import Attribution, NoiseTunnel
@@ -21,6 +21,7 @@ from captum_robust._base.captum_privates import (
 )
 from captum_robust._base.checks import check_choice, check_inputs
 from captum_robust._base.vectors import feature_shapes
+from captum_robust.attr.method.arguments import travelling
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.method.guards import (
     refuse_dependent_samples,
@@ -82,6 +83,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         *RankCertificateMixin.questions,
         *CosineCertificateMixin.questions,
     )
+    understands_marks: Final = True  # of captum_robust._base.per_example
 
     def __init__(
         self,
@@ -163,6 +165,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         graph = create_graph or self._graph
         with (
             sampling_on_copy(self.attribution_method, optimize_model, layer, graph),
+            travelling(self.attribution_method, inputs, kwargs) as kwargs,
             explained_at(self.attribution_method, layer, inputs, kwargs, graph) as (point, given),
         ):
             plan = self._plan(
@@ -309,6 +312,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         arguments = attribute_kwargs | ({} if target is None else {"target": target})
         with (
             sampling_on_copy(self.attribution_method, optimize_model, layer),
+            travelling(self.attribution_method, inputs, arguments) as arguments,
             explained_at(self.attribution_method, layer, inputs, arguments) as (point, given),
         ):
             plan = self._plan(

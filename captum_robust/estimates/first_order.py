@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from captum_robust._base.captum_privates import TargetType, _run_forward
 from captum_robust._base.checks import check_choice, check_count, check_number
+from captum_robust._base.per_example import unmarked
 from captum_robust.estimates.deviation import FirstOrderDeviation
 from captum_robust.estimates.jacobian import Array, StudiedMap, per_example, studied
 from captum_robust.estimates.label import (
@@ -245,7 +246,7 @@ def _warn_if_straight(study: StudiedMap) -> None:
 
     def output(*parts: Tensor) -> Tensor:
         return _run_forward(
-            study.forward_func, parts, examples.targets(first), examples.extras(first)
+            study.forward_func, parts, examples.targets(first), unmarked(examples.extras(first))
         )
 
     if not has_curvature(output, examples.inputs(examples.clean[:1])):

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_count
-from captum_robust._base.examples import class_targets
+from captum_robust._base.targets import class_targets
 from captum_robust._base.vectors import flatten
 from captum_robust.estimates.jacobian import Array, StudiedMap
 

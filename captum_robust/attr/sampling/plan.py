@@ -12,14 +12,10 @@ from typing import Any, Final
 import torch
 from torch import Size, Tensor
 
-from captum_robust._base.captum_privates import (
-    _expand_and_update_additional_forward_args,
-    _expand_and_update_baselines,
-    _expand_and_update_feature_mask,
-    _expand_and_update_target,
-)
 from captum_robust._base.checks import check_count
+from captum_robust._base.per_example import chosen, repeated, settled, unmarked
 from captum_robust._base.streams import SampleStreams
+from captum_robust._base.targets import chosen_targets
 from captum_robust._base.vectors import feature_shapes, unflatten
 from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.levels import NoiseLevel
@@ -124,16 +120,26 @@ class SamplingPlan:
         return noisy if self.clamp is None else noisy.clamp(*_as_bounds(self.clamp, noisy))
 
     def expanded_arguments(self, count: int) -> dict[str, Any]:
-        """The keyword arguments for ``count`` samples an example."""
+        """The keyword arguments for ``count`` samples an example; what is shared stays whole."""
         if count not in self._expanded:
-            arguments = self.arguments.copy()
-            _expand_and_update_additional_forward_args(count, arguments)
-            _expand_and_update_target(count, arguments)
-            _expand_and_update_feature_mask(count, arguments)
-            if not (self.draw_baseline or self.own_baselines):
-                _expand_and_update_baselines(self.inputs, count, arguments)
-            self._expanded[count] = arguments
+            examples = self.inputs[0].shape[0]
+            self._expanded[count] = self._chosen_arguments(repeated(examples, count))
         return self._expanded[count]
+
+    def _chosen_arguments(self, rows: Tensor) -> dict[str, Any]:
+        examples, ranks = self.inputs[0].shape[0], {tensor.dim() for tensor in self.inputs}
+        found = dict(self.arguments)
+        if "target" in found:
+            found["target"] = chosen_targets(found["target"], rows, examples)
+        if "additional_forward_args" in found:
+            found["additional_forward_args"] = chosen(found["additional_forward_args"], rows)
+        for name in ("baselines", "feature_mask"):
+            if found.get(name) is None:
+                continue
+            whole = name == "baselines" and (self.draw_baseline or self.own_baselines)
+            value = found[name] if whole else settled(name, found[name], examples, ranks)
+            found[name] = unmarked(value if whole else chosen(value, rows))
+        return found
 
     def arguments_of(self, samples: range) -> dict[str, Any]:
         """The keyword arguments of one pass, with baselines drawn where that is wanted."""

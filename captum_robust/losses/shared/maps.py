@@ -14,6 +14,7 @@ from captum_robust._base.checks import check_number
 from captum_robust._base.modes import evaluation_mode
 from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
+from captum_robust.attr.method.arguments import attributed
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.losses.criterion import Net
 from captum_robust.robust.surrogate import SoftplusSurrogate
@@ -43,7 +44,7 @@ def map_rows(
         torch.autocast(points.device.type, enabled=False),
         differentiable(attribution),
     ):
-        maps = attribution.attribute(points, target=target, **kwargs)
+        maps = attributed(attribution, points, {"target": target, **kwargs})
     return at_least_single(flatten(_format_tensor_into_tuples(maps)))
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from captum_robust._base.captum_privates import _run_forward
 from captum_robust._base.checks import check_choice, check_number
+from captum_robust._base.per_example import unmarked
 from captum_robust._base.rows import Rows
 from captum_robust.attr.explainer import Explainer, on_twin
 from captum_robust.robust.surrogate import Beta, SoftplusSurrogate, has_curvature
@@ -167,7 +168,8 @@ class Ascent:
         examples = self.examples
 
         def selected(*inputs: Tensor) -> Tensor:
-            return _run_forward(explained, inputs, examples.target, examples.forward_args)
+            extras = unmarked(examples.forward_args)
+            return _run_forward(explained, inputs, examples.target, extras)
 
         if not has_curvature(selected, examples.inputs(examples.clean)):
             warnings.warn(

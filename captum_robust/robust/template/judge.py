@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.captum_privates import _format_output
-from captum_robust._base.examples import Maps, class_targets, usable
+from captum_robust._base.examples import Maps, usable
 from captum_robust._base.rows import Rows
+from captum_robust._base.targets import class_targets
 from captum_robust.attr.explainer import Explainer
 from captum_robust.robust.objectives.objective import Objective
 

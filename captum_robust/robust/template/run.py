@@ -12,8 +12,9 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import TargetType
 from captum_robust._base.checks import check_choice, check_count
-from captum_robust._base.examples import Examples, Maps, check_target, class_targets, usable
+from captum_robust._base.examples import Examples, Maps, usable
 from captum_robust._base.rows import Rows
+from captum_robust._base.targets import class_targets
 from captum_robust.attr.explainer import Explainer
 from captum_robust.attr.method.guards import refuse_mixing
 from captum_robust.robust.balls.draws import Draws
@@ -110,7 +111,6 @@ class AttackRun:
         for function in (attack.forward_func, attack.attribution_method):
             refuse_mixing(function, "to be attacked")
         self.examples = Examples(inputs, settings.target, settings.additional_forward_args)
-        check_target(settings.target, self.examples.count)
         radius = torch.inf if settings.radius is None else settings.radius
         bounds = (attack.lower_bound, attack.upper_bound)
         self.region = Region.around(
@@ -168,7 +168,7 @@ class AttackRun:
     def _changed_at_start(self, settings: Settings) -> Tensor:
         """Marks the examples whose prediction is not the target, and warns of them."""
         labels = self.judge.labels
-        classes = class_targets(settings.target, self.examples.count)
+        classes = class_targets(self.examples.target, self.examples.count)
         if not settings.keep_prediction or classes is None:
             return torch.zeros_like(labels, dtype=torch.bool)
         changed = labels != classes.to(labels)

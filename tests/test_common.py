@@ -19,6 +19,7 @@ import captum_robust
 from captum_robust.attr import SmoothedAttribution, Transform
 from captum_robust.certificates import Certificate
 from captum_robust.noise import NoiseLaw
+from tests.helpers.nets import TwoInputs
 
 NAMESPACES = [
     name for name in captum_robust.__all__ if inspect.ismodule(getattr(captum_robust, name))
@@ -43,17 +44,6 @@ def _net():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(6, 5), nn.Softplus(), nn.Linear(5, 3)).eval()
-
-
-class TwoInputs(nn.Module):
-    """Two inputs ``(N, 6)`` and ``(N, 2, 3)``, three classes."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = _net()
-
-    def forward(self, first, second):
-        return self.net(first) * second.flatten(1).sin().sum(1, keepdim=True)
 
 
 def _public(namespace):
@@ -187,7 +177,7 @@ def test_attributions_take_tensors_and_tuples(kind):
     before = [part.detach().clone() for part in inputs]
     one = _make(kind).attribute(inputs[0], target=1, nt_samples=3, stdevs=0.1)
     assert isinstance(one, torch.Tensor) and one.shape == (4, 6) and not one.requires_grad
-    pair = _make(kind, attribution_method=Saliency(TwoInputs()))
+    pair = _make(kind, attribution_method=Saliency(TwoInputs(6, 6, activation=nn.Softplus).eval()))
     both = pair.attribute(inputs, target=torch.tensor([0, 1, 2, 0]), nt_samples=3, stdevs=0.1)
     assert isinstance(both, tuple) and [part.shape for part in both] == [(4, 6), (4, 2, 3)]
     single = _make(kind).attribute(inputs[:1], target=1, nt_samples=3, stdevs=0.1)

@@ -9,6 +9,8 @@ import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
+from tests.helpers.nets import TwoInputs
+
 
 def known_map(tensor: Tensor) -> Tensor:
     """An elementwise map with positive and negative values, different for every input."""
@@ -67,21 +69,6 @@ class ConvNet(nn.Module):
         hidden = self.pool(self.relu(self.conv(images))).flatten(1)
         out = self.last(self.relu2(self.second(hidden)))
         return out if scale is None else out * scale
-
-
-class TwoInputs(nn.Module):
-    """Two inputs ``(N, 4)`` and ``(N, 2, 3)``, one further argument, three classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(4, 5)
-        self.second = nn.Linear(6, 5)
-        self.relu = nn.ReLU()
-        self.last = nn.Linear(5, 3)
-
-    def forward(self, a: Tensor, b: Tensor, scale: Tensor | None = None) -> Tensor:
-        hidden = self.relu(self.first(a) + self.second(b.flatten(1)))
-        return self.last(hidden) if scale is None else self.last(hidden) * scale
 
 
 @pytest.fixture

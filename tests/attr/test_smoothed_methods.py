@@ -165,10 +165,10 @@ TUPLE_METHODS = {
     ),
     "Occlusion": (captums.Occlusion, {"sliding_window_shapes": ((2,), (1, 2))}),
     "LayerIntegratedGradients": (
-        lambda net: captums.LayerIntegratedGradients(net, net.relu),
+        lambda net: captums.LayerIntegratedGradients(net, net.middle),
         {"n_steps": 5},
     ),
-    "NeuronGradient": (lambda net: captums.NeuronGradient(net, net.relu), {"neuron_selector": 1}),
+    "NeuronGradient": (lambda net: captums.NeuronGradient(net, net.middle), {"neuron_selector": 1}),
 }
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,13 +15,13 @@ from captum_robust.losses import (
     SaliencyConsistency,
     SmoothSurface,
 )
+from tests.helpers.nets import dense_net
+from tests.helpers.two_processes import as_one_of_two, run_twice
 
 
 def make_net(norm: bool) -> nn.Sequential:
-    torch.manual_seed(0)
     middle = [nn.BatchNorm1d(8), nn.Dropout(0.2)] if norm else []
-    layers = nn.Linear(6, 8), *middle, nn.Softplus(), nn.Linear(8, 3)
-    return nn.Sequential(*layers).double()
+    return dense_net(6, 8, 3, middle=middle, seed=0)
 
 
 def shard(rank: int) -> tuple[Tensor, Tensor]:
@@ -53,15 +49,8 @@ def gradients(net: nn.Module) -> list[Tensor]:
     return [parameter.grad for parameter in net.parameters()]
 
 
-def work(rank: int, folder: Path) -> None:
+def work(rank: int) -> dict[str, list[Tensor]]:
     """One process: half of the batch, gradients averaged by the wrapper."""
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=f"file://{folder / 'store'}",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=60),
-    )
     found = {}
     for norm in (False, True):
         for name, criterion in criteria(rank).items():
@@ -70,17 +59,12 @@ def work(rank: int, folder: Path) -> None:
                 wrapped.zero_grad()
                 criterion(wrapped, *shard(rank)).backward()
             found[f"{name} {norm}"] = gradients(wrapped)
-    torch.save(found, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return found
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_mean_gradients_of_the_halves(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, __file__, str(rank), str(tmp_path)] for rank in range(2)]
-    workers = [subprocess.Popen(command, env=environment) for command in commands]
-    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
-    found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    found = run_twice(__file__, tmp_path)
     assert found[0].keys() == found[1].keys() and len(found[0]) == 10
     for name in found[0]:  # nets that normalise and drop are only asked to agree
         assert all(map(torch.equal, found[0][name], found[1][name])), name
@@ -98,4 +82,4 @@ def test_two_processes_give_the_mean_gradients_of_the_halves(tmp_path: Path) -> 
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[1]), Path(sys.argv[2]))
+    as_one_of_two(work)

@@ -15,6 +15,7 @@ from captum_robust import losses
 from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses import Criterion, HessianNorm, LocalGradientAlignment
 from captum_robust.robust import softplus_surrogate
+from tests.helpers.nets import dense_net
 
 PATH = {"path_steps": 4, "approx_factor": 2}
 MAPS = {"attribute_kwargs": {"n_steps": 3}}
@@ -42,9 +43,7 @@ every = pytest.mark.parametrize("name", EVERY)
 
 
 def make_net(*middle: nn.Module, classes: int = 3) -> nn.Sequential:
-    torch.manual_seed(3)
-    layers = nn.Flatten(), nn.Linear(6, 8), *middle, nn.Softplus(), nn.Linear(8, classes)
-    return nn.Sequential(*layers).double()
+    return dense_net(6, 8, classes, middle=middle)
 
 
 @pytest.fixture

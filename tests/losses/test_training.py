@@ -13,7 +13,6 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from captum_robust.losses import (
     Criterion,
@@ -23,6 +22,7 @@ from captum_robust.losses import (
     SaliencyConsistency,
     SmoothSurface,
 )
+from tests.helpers.digits import accuracy, cross_entropy, shuffled_digits, train
 
 pytestmark = pytest.mark.slow
 
@@ -66,52 +66,29 @@ class Digits(NamedTuple):
     plain: nn.Module
 
 
-def fit(start: nn.Module, data: tuple[Tensor, Tensor], loss: Callable[..., Tensor]) -> nn.Module:
-    """Three hundred steps of Adam."""
-    net = copy.deepcopy(start)
-    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
-    order = torch.Generator().manual_seed(1)
-    for _ in range(300):
-        rows = torch.randint(len(data[0]), (64,), generator=order)
-        optimiser.zero_grad()
-        loss(net, data[0][rows], data[1][rows]).backward()
-        optimiser.step()
-    return net.eval()
-
-
 @pytest.fixture(scope="module")
 def digits() -> Digits:
-    datasets = pytest.importorskip("sklearn.datasets")
-    images, labels = datasets.load_digits(return_X_y=True)
-    images = torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
-    labels = torch.tensor(labels)
-    order = torch.randperm(len(images), generator=seeded())
-    train, test = ((images[rows], labels[rows]) for rows in (order[:1300], order[1300:]))
+    training, test = shuffled_digits(training=1300)
     torch.manual_seed(0)
     start = nn.Sequential(
         nn.Conv2d(1, 12, 3, padding=1), nn.Softplus(3), nn.Conv2d(12, 24, 3, 2, 1), nn.Softplus(3),
         nn.Flatten(), nn.Linear(384, 10),
     )  # fmt: skip
-    plain = fit(start, train, lambda net, x, y: functional.cross_entropy(net(x), y))
-    return Digits(train, test, start, plain)
-
-
-def accuracy(net: nn.Module, data: tuple[Tensor, Tensor]) -> float:
-    with torch.no_grad():
-        return float((net(data[0]).argmax(1) == data[1]).double().mean())
+    plain = train(copy.deepcopy(start), training, cross_entropy)
+    return Digits(training, test, start, plain)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_penalty_falls_and_accuracy_stays(name: str, digits: Digits) -> None:
     make, term, share = CASES[name]
-    trained = fit(digits.start, digits.train, make())
+    trained = train(copy.deepcopy(digits.start), digits.train, make())
     left = []
     for net in (digits.plain, trained):
         criterion = make()
         with torch.no_grad():
             criterion(net, *digits.test)
         left.append(float(criterion.terms[term]))
-    lost = accuracy(digits.plain, digits.test) - accuracy(trained, digits.test)
+    lost = accuracy(digits.plain, *digits.test) - accuracy(trained, *digits.test)
     print(f"{name}: {left[0]:.4g} -> {left[1]:.4g}, {100 * lost:.2f} points of accuracy lost")
     assert left[1] < share * left[0]
     assert lost <= 0.02
@@ -128,6 +105,7 @@ def test_a_constant_source_can_let_gradients_run_away(digits: Digits) -> None:
     sizes = [gradient_size(digits.plain, digits.test)]
     for detach in (True, False):
         criterion = GradientL2(0.3, 0.1, detach_source=detach, generator=seeded())
-        sizes.append(gradient_size(fit(digits.start, digits.train, criterion), digits.test))
+        net = train(copy.deepcopy(digits.start), digits.train, criterion)
+        sizes.append(gradient_size(net, digits.test))
     print("gradients of cross-entropy, detached, attached:", sizes)
     assert sizes[1] > 5 * sizes[0] and sizes[2] < sizes[0]

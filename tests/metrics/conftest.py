@@ -6,19 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-
-class TwoInputs(nn.Module):
-    """A small smooth classifier of two inputs and one further argument."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(5, 4)
-        self.second = nn.Linear(3, 4)
-        self.last = nn.Linear(4, 3)
-
-    def forward(self, a: Tensor, b: Tensor, scale: Tensor | None = None) -> Tensor:
-        hidden = torch.tanh(self.first(a) + self.second(b))
-        return self.last(hidden if scale is None else hidden * scale)
+from tests.helpers.nets import TwoInputs
 
 
 @pytest.fixture
@@ -37,4 +25,4 @@ def model() -> nn.Module:
 @pytest.fixture
 def two_inputs() -> tuple[nn.Module, tuple[Tensor, Tensor]]:
     torch.manual_seed(3)
-    return TwoInputs().eval(), (torch.randn(4, 5), torch.randn(4, 3))
+    return TwoInputs(5, 3, 4, nn.Tanh).eval(), (torch.randn(4, 5), torch.randn(4, 3))

@@ -25,14 +25,9 @@ from captum_robust.certificates import (
 from captum_robust.certificates.confidence.means import hoeffding_half_width
 from captum_robust.noise import GaussianNoise
 from captum_robust.transforms.transform import Transform
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 400
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    """Whether a share of failures is within alpha and its Monte-Carlo error."""
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 400
 
 
 # -- intervals ------------------------------------------------------------------------------

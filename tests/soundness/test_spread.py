@@ -24,13 +24,9 @@ from captum_robust.certificates.confidence.spread import (
 from captum_robust.certificates.evidence.norm import _SHARES, norm_evidence
 from captum_robust.certificates.shifts.covariance import hcr_shift
 from captum_robust.noise import GaussianNoise
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 400
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 400
 
 
 # -- HCR: exact worst cases ------------------------------------------------------------------

@@ -10,13 +10,9 @@ import pytest
 
 from captum_robust.certificates import betting_lower, empirical_bernstein, hoeffding, kl_chernoff
 from captum_robust.certificates.confidence.means import kl_upper
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 1600
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 1600
 
 
 # -- kl ---------------------------------------------------------------------------------------

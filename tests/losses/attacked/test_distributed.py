@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,13 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from captum_robust.losses import ART, ATEX, IGR, TRADES, AdvAAT, AdversarialTraining, IGSumNorm
+from tests.helpers.nets import dense_net
+from tests.helpers.two_processes import as_one_of_two, run_twice
 
 
 def make_net(norm: bool) -> nn.Sequential:
-    torch.manual_seed(0)
-    middle = [nn.BatchNorm1d(8)] if norm else []
-    layers = nn.Linear(6, 8), *middle, nn.Softplus(), nn.Linear(8, 3)
-    return nn.Sequential(*layers).double()
+    return dense_net(6, 8, 3, middle=[nn.BatchNorm1d(8)] if norm else [], seed=0)
 
 
 def make_data() -> tuple[Tensor, Tensor]:
@@ -46,13 +41,8 @@ def gradients(net: nn.Module) -> list[Tensor]:
     return [parameter.grad for parameter in net.parameters()]
 
 
-def work(rank: int, folder: Path) -> None:
+def work(rank: int) -> dict[str, list[Tensor]]:
     """One process: half of the batch, gradients averaged by the wrapper."""
-    store = f"file://{folder / 'store'}"
-    limit = timedelta(seconds=60)
-    torch.distributed.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=2, timeout=limit
-    )
     images, target = (part[4 * rank : 4 * rank + 4] for part in make_data())
     found = {}
     for name, criterion in criteria().items():
@@ -67,17 +57,12 @@ def work(rank: int, folder: Path) -> None:
         wrapped = nn.parallel.DistributedDataParallel(make_net(norm=True))
         criterion(wrapped, images, target).backward()
         found[f"normed {type(criterion).__name__}"] = gradients(wrapped)
-    torch.save(found, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return found
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, __file__, str(rank), str(tmp_path)] for rank in range(2)]
-    workers = [subprocess.Popen(command, env=environment) for command in commands]
-    assert [worker.wait(timeout=240) for worker in workers] == [0, 0]
-    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    ranks = run_twice(__file__, tmp_path)
     assert ranks[0].keys() == ranks[1].keys() and len(ranks[0]) == 11
     for name, found in ranks[0].items():
         for one, two in zip(found, ranks[1][name], strict=True):
@@ -90,4 +75,4 @@ def test_two_processes_give_the_gradients_of_one(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[1]), Path(sys.argv[2]))
+    as_one_of_two(work)

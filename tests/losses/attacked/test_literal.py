@@ -7,6 +7,7 @@ Double precision; the references share no code with the library but the softplus
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -26,16 +27,13 @@ from captum_robust.losses import (
 )
 from captum_robust.losses.attacked.ig_norm import loss_path
 from captum_robust.robust import softplus_surrogate
+from tests.helpers.nets import dense_net
+
+make_net = partial(dense_net, 6, 20, 12, 3, flatten=False)
 
 RADIUS, STEP, STEPS = 0.1, 0.04, 4
 BOX = {"lower_bound": 0.0, "upper_bound": 1.0}
 Function = Callable[[Tensor], Tensor]
-
-
-def make_net(activation: type[nn.Module] = nn.Softplus) -> nn.Sequential:
-    torch.manual_seed(3)
-    layers = nn.Linear(6, 20), activation(), nn.Linear(20, 12), activation(), nn.Linear(12, 3)
-    return nn.Sequential(*layers).double()
 
 
 @pytest.fixture
@@ -126,7 +124,7 @@ def agree(criterion, net, data, expected: dict[str, list[Tensor]], rtol: float =
 
 @pytest.mark.parametrize("activation", [nn.Softplus, nn.ReLU])
 def test_adversarial_training(activation, data):
-    net, found = make_net(activation), []
+    net, found = make_net(activation=activation), []
     for x, y, start in each(data, uniform_starts(data[0])):
         there = climb(x, start, lambda z, y=y: log_loss(net, z, y))
         found.append(log_loss(net, there, y))
@@ -149,7 +147,7 @@ def test_adversarial_training_in_an_l2_ball(data):
 
 
 def test_trades(data):
-    net, natural, robust = make_net(nn.ReLU), [], []
+    net, natural, robust = make_net(activation=nn.ReLU), [], []
     noise = torch.empty_like(data[0]).normal_(generator=generator())
     for x, y, start in each(data, (data[0] + 1e-3 * noise).clamp(0, 1)):
         clean = net(x).detach()
@@ -162,7 +160,7 @@ def test_trades(data):
 
 @pytest.mark.parametrize("activation", [nn.Softplus, nn.ReLU])
 def test_ig_norm(activation, data):
-    net, losses, norms = make_net(activation), [], []
+    net, losses, norms = make_net(activation=activation), [], []
     for x, y, start in each(data, uniform_starts(data[0])):
         there = climb(x, start, lambda z, x=x, y=y: path_norm(net, x, z, y, 4))
         losses.append(log_loss(net, x, y))
@@ -238,7 +236,7 @@ def test_igr(base, data):
 @pytest.mark.parametrize("jointly", [False, True])
 @pytest.mark.parametrize("activation", [nn.Softplus, nn.ReLU])
 def test_aat_and_advaat(activation, jointly, data):
-    net, losses, distances = make_net(activation), [], []
+    net, losses, distances = make_net(activation=activation), [], []
     twin = softplus_surrogate(net, 50.0, strict=False)
 
     def raised(z: Tensor, clean: Tensor, y: int) -> Tensor:
@@ -286,7 +284,7 @@ def soft_margin(positive: Tensor, negative: Tensor) -> Tensor:
 @pytest.mark.parametrize("mining", ["none", "hard"])
 @pytest.mark.parametrize("activation", [nn.Softplus, nn.ReLU])
 def test_art(activation, mining, data):
-    net, losses, triplets = make_net(activation), [], []
+    net, losses, triplets = make_net(activation=activation), [], []
     twin = softplus_surrogate(net, 50.0, strict=False)
 
     def raised(z: Tensor, y: int, top: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -25,6 +26,9 @@ from captum_robust.losses import (
 from captum_robust.losses.criterion import Criterion
 from captum_robust.losses.shared.adversarial import AdversarialCriterion
 from captum_robust.robust.balls.draws import BatchDraws
+from tests.helpers.nets import dense_net
+
+make_net = partial(dense_net, 6, 8, 3, 3)
 
 BOX = {"lower_bound": 0.0, "upper_bound": 1.0}
 PATH = {"path_steps": 8, "approx_factor": 2}
@@ -49,13 +53,6 @@ def igr(**keywords):
 
 
 ALL = {**MAKERS, "IGR": igr, "IGR-CE": lambda **k: IGR(MAKERS["mixed"](**k), **MAPS)}
-
-
-def make_net(activation: type[nn.Module] = nn.Softplus) -> nn.Sequential:
-    torch.manual_seed(3)
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(6, 8), activation(), nn.Linear(8, 3), activation(), nn.Linear(3, 3)
-    ).double()
 
 
 @pytest.fixture
@@ -95,7 +92,7 @@ def total(criterion: Criterion, values: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 @pytest.mark.parametrize("name", MAKERS)
 def test_the_point_lies_in_ball_and_box_and_is_constant(name, norm, data):
-    criterion, net = MAKERS[name](norm=norm), make_net(nn.ReLU)
+    criterion, net = MAKERS[name](norm=norm), make_net(activation=nn.ReLU)
     point = criterion.perturb(net, *data)
     change = (point - data[0]).flatten(1)
     assert point.shape == data[0].shape and point.dtype == data[0].dtype
@@ -119,7 +116,7 @@ def test_the_point_raises_the_objective(name, data):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_examples_do_not_see_each_other_in_the_ascent(name, data, own_draws):
-    criterion, net = MAKERS[name](), make_net(nn.ReLU)
+    criterion, net = MAKERS[name](), make_net(activation=nn.ReLU)
     together = criterion.perturb(net, *data)
     alone = [criterion.perturb(net, x[None], y[None]) for x, y in zip(*data, strict=True)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
@@ -173,7 +170,7 @@ def test_the_batch_loss_is_the_mean_over_examples(name, data, own_draws):
 @pytest.mark.parametrize("name", ALL)
 def test_parameter_gradients_are_those_of_finite_differences(name, activation, data, slopes):
     """At a fixed perturbed point; with ReLU, too: double backward reaches the parameters."""
-    criterion, net = ALL[name](), make_net(activation)
+    criterion, net = ALL[name](), make_net(activation=activation)
     found = criterion.base.perturb if isinstance(criterion, IGR) else criterion.perturb
     point = found(net, *data)
 
@@ -355,7 +352,7 @@ def test_iga_is_art():
 @pytest.mark.parametrize("name", ALL)
 def test_maps_of_zeros_give_finite_gradients(name, data):
     """A net whose units are all off explains nothing; that is no reason to lose a step."""
-    net = make_net(nn.ReLU)
+    net = make_net(activation=nn.ReLU)
     with torch.no_grad():
         net[1].bias.fill_(-100)
     loss = ALL[name]()(net, *data)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from captum_robust.losses import ATEX
+from tests.helpers.nets import dense_net
 
-
-def make_net(activation: type[nn.Module] = nn.Softplus, seed: int = 3) -> nn.Sequential:
-    torch.manual_seed(seed)
-    layers = nn.Flatten(), nn.Linear(6, 20), activation(), nn.Linear(20, 3)
-    return nn.Sequential(*layers).double()
+make_net = partial(dense_net, 6, 20, 3)
 
 
 @pytest.fixture

@@ -15,13 +15,9 @@ from torch import nn
 from captum_robust.attr import Abs, Sparsify, UnitNorm
 from captum_robust.certificates.functionals.exchange import ExchangeCosts
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 400
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 400
 
 
 def marks(values, count, favoured):

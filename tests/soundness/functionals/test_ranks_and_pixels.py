@@ -14,13 +14,9 @@ from captum_robust.certificates import holm_decisions
 from captum_robust.certificates.evidence.elementwise import ElementwiseEvidence
 from captum_robust.certificates.functionals.pixels import _holm
 from captum_robust.noise import GaussianNoise
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 400
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 400
 
 
 def evidence(means, law, total=math.inf, margin=0.0, dimension=3):

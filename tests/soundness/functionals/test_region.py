@@ -16,13 +16,9 @@ from captum_robust.certificates import betting_lower
 from captum_robust.certificates.evidence.region import RegionEvidence
 from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 400
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 400
 
 
 # -- the strongest adversary, exactly ---------------------------------------------------------

@@ -16,13 +16,9 @@ from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairEvidence
 from captum_robust.certificates.procedures.until import Until
 from captum_robust.noise import GaussianNoise
+from tests.helpers.coverage import ALPHA, covers
 
-ALPHA, REPETITIONS = 0.1, 400
-
-
-def covers(failures, alpha=ALPHA) -> bool:
-    failures = np.asarray(failures, bool)
-    return failures.mean() <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / failures.size)
+REPETITIONS = 400
 
 
 def runs(goal, make, draws):

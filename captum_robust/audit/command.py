@@ -19,17 +19,18 @@ from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.ask.usage import AuditFailure, ExitCode, UsageError, require
 from captum_robust.audit.load.source import Source, open_source
 from captum_robust.audit.load.subject import Subject
+from captum_robust.audit.measure.columns.registry import columns_of
 from captum_robust.audit.measure.memory import rows_of_a_pass
 from captum_robust.audit.measure.runner import whole_cost
 from captum_robust.audit.report.document import Results, audit_document, read_results
-from captum_robust.audit.report.figures import FIGURES, figures
+from captum_robust.audit.report.figures import figure_names, figures
 from captum_robust.audit.report.page import render_examples, render_page
 from captum_robust.audit.report.table import text_table
 from captum_robust.audit.run.atomic import write_atomically
 from captum_robust.audit.run.journal import Journal
-from captum_robust.audit.run.processes import Team
+from captum_robust.audit.run.processes import Processes
 from captum_robust.audit.run.progress import Progress, duration, prompt_interrupt
-from captum_robust.audit.run.trial import first_subject, prove, seconds_of_a_gradient
+from captum_robust.audit.run.trial import first_subject, seconds_of_a_gradient, trial
 from captum_robust.audit.run.work import Work, shares
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_options", "run", "write_report"]
@@ -96,9 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
         AuditFailure: if the machine stops it; what was finished is kept.
     """
     plan = read_plan(arguments)
+    columns_of(plan.columns)  # a wrong name is said at once
     require(("jinja2", "sklearn"))
     voice = Voice(arguments.json, arguments.quiet)
-    with Team(plan.device) as team:
+    with Processes(plan.device) as team:
         if not team.leads:
             voice = Voice(quiet=True)
         check_writable(plan.out)
@@ -131,7 +133,7 @@ def check_writable(folder: Path) -> None:
 
 
 def write_report(
-    plan: AuditPlan, voice: Voice, team: Team, restart: bool = False
+    plan: AuditPlan, voice: Voice, team: Processes, restart: bool = False
 ) -> dict[str, Any] | None:
     """Does what is left of the audit and writes the report into ``plan.out``; its numbers.
 
@@ -170,7 +172,7 @@ def write_report(
 
 
 def _opened(
-    plan: AuditPlan, source: Source, subject: Subject, team: Team, restart: bool
+    plan: AuditPlan, source: Source, subject: Subject, team: Processes, restart: bool
 ) -> Journal:
     """The journal of this plan, the same for all processes."""
     import torch
@@ -179,9 +181,9 @@ def _opened(
     mine = fingerprint(plan, source.model_digest, source.data.digest())
     mine["threads"] = str(torch.get_num_threads())
     if team.leads:
-        prove(source, source.plan, subject)
+        trial(source, source.plan, subject)
         if not journal.begin(mine, source.about(), restart):
-            remove_report(plan.out)
+            remove_report(plan)
     team.share(None)
     there = journal.plan()
     if there is None:
@@ -191,7 +193,9 @@ def _opened(
     return journal
 
 
-def _work(source: Source, subject: Subject, journal: Journal, team: Team, voice: Voice) -> None:
+def _work(
+    source: Source, subject: Subject, journal: Journal, team: Processes, voice: Voice
+) -> None:
     """This process's share of what is not in the journal."""
     plan, examples = source.plan, source.data.ids
     pending = team.share(journal.pending(examples, plan.methods) if team.leads else None)
@@ -213,7 +217,7 @@ def _work(source: Source, subject: Subject, journal: Journal, team: Team, voice:
         Work(plan, source, journal, progress, team.check).run(mine)
 
 
-def print_cost(source: Source, subject: Subject, left: int, team: Team, voice: Voice) -> None:
+def print_cost(source: Source, subject: Subject, left: int, team: Processes, voice: Voice) -> None:
     """Says beforehand how much there is to compute, and about how long that takes."""
     plan = source.plan
     rows = plan.batch_size or rows_of_a_pass(subject.features)
@@ -266,15 +270,16 @@ def write_files(plan: AuditPlan, results: Results, document: dict[str, Any]) -> 
         write_atomically(folder / page, content.encode())
     write_atomically(folder / "report.json", json.dumps(document, allow_nan=False).encode())
     write_atomically(folder / "report.html", render_page(document, images).encode())
-    remove_report(folder, kept={"report.json", "report.html", *pages, *_png(images)})
+    remove_report(plan, kept={"report.json", "report.html", *pages, *_png(images)})
 
 
-def remove_report(folder: Path, kept: Collection[str] = ()) -> None:
+def remove_report(plan: AuditPlan, kept: Collection[str] = ()) -> None:
     """Removes the files of a report but those to be kept, and nothing else in the folder."""
-    pages = (path for path in (folder / "examples").glob("*.html") if path.stem.isdigit())
-    names = ["report.html", "report.json", *_png(FIGURES), *(f"examples/{p.name}" for p in pages)]
+    pages = (path for path in (plan.out / "examples").glob("*.html") if path.stem.isdigit())
+    images = _png(figure_names(columns_of(plan.columns)))
+    names = ["report.html", "report.json", *images, *(f"examples/{path.name}" for path in pages)]
     for name in set(names) - set(kept):
-        (folder / name).unlink(missing_ok=True)
+        (plan.out / name).unlink(missing_ok=True)
 
 
 def _png(names: Iterable[str]) -> list[str]:

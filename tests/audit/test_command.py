@@ -19,7 +19,7 @@ from captum_robust.audit.ask import options, usage
 from captum_robust.audit.ask.methods import METHODS
 from captum_robust.audit.ask.options import read_plan
 from captum_robust.audit.ask.plan import AuditPlan
-from captum_robust.audit.report import rounding
+from captum_robust.audit.measure import rounding
 from tests.audit.conftest import SMALL, Report, run_audit
 
 
@@ -251,7 +251,7 @@ def test_help_as_a_program() -> None:
         text=True,
         check=True,
     )
-    for option in (*options.OPTIONS, *options.SWITCH_HELP, *options.PROCESS_HELP):
+    for option in (*options.OPTIONS, *options.PROCESS_HELP):
         assert "--" + option.replace("_", "-") in done.stdout
     said = " ".join(done.stdout.split())
     assert "(default 25%)" in said

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from captum_robust._version import __version__
-from captum_robust.audit.ask.plan import AuditPlan, flag
+from captum_robust.audit.ask.option import flag
+from captum_robust.audit.ask.plan import AuditPlan
 
 _PACKAGES: Final = ("captum", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 _BLOCK: Final = 2**20

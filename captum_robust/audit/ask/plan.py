@@ -2,86 +2,225 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-
-from captum_robust._base.checks import check_choice, check_count, check_number, check_share_or_count
+from captum_robust._base.checks import check_count, check_share_or_count
+from captum_robust.audit.ask import option, rules
 from captum_robust.audit.ask.methods import METHODS
+from captum_robust.audit.ask.option import Normalization, Option, asked, flag, option_of
 
-SWITCHES: Final = ("gray", "attacks", "metrics")
 DIGITS: Final = "digits"
-ALL: Final = "all"
 TARGETS: Final = ("label", "prediction")
 
-Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
-_OPTIONAL: Final = ("limit", "normalize", "size", "labels", "target", "batch_size", "threads")
+def _switch(help: str) -> Any:
+    return asked(False, Option("", help, rules.switch))
 
 
 @dataclass(frozen=True)
 class AuditPlan:
-    """Settings of one audit; an error names the option, its rule and what came.
+    """Settings of one audit, each with the words by which the command line asks for it."""
 
-    Attributes:
-        methods: names from :data:`~captum_robust.audit.ask.methods.METHODS`, in the report's order.
-        noise: per-coordinate standard deviation under every noise law, in input units, > 0.
-        nt_samples: noisy copies of each example.
-        alpha: each statement is wrong with probability of at most this, in (0, 1).
-        epsilon: size of the perturbations that the tables and statements are about, >= 0.
-        k: features compared by the overlap, a share in (0, 1] or a count.
-        keep: features that the sparsified methods keep, a share in (0, 1] or a count.
-        seed: of the split, the training and the noise.
-        out: folder of the report.
-        device: where the model runs.
-        limit: at most so many examples, the first of the data; all where ``None``.
-        model: what is explained, see :func:`captum_robust.audit.load.models.load_model`.
-        data: the examples, see :func:`captum_robust.audit.load.data.open_data`.
-        normalize: means and standard deviations of the channels, applied inside the model.
-        size: side of the square that images are brought to; as they are where ``None``.
-        gray: whether images have one channel.
-        labels: file of ``name,class`` lines of a folder of images.
-        target: class explained, ``"label"`` or ``"prediction"``; the label where there is one
-            where ``None``.
-        batch_size: rows of a pass; chosen by the inputs' size where ``None``.
-        threads: of torch on the CPU; one for the digits' network, else torch's own choice, where
-            ``None``.
-        attacks: whether methods are attacked too.
-        metrics: whether robustness metrics are computed too.
-    """
-
-    methods: tuple[str, ...] = ("saliency", "uniform", "sparsified")
-    noise: float = 0.25
-    nt_samples: int = 4096
-    alpha: float = 0.05
-    epsilon: float = 0.05
-    k: int | float = 0.25
-    keep: int | float = 0.25
-    seed: int = 0
-    out: Path = Path("captum-robust-report")
-    device: str = "cpu"
-    limit: int | None = 12
-    model: str = DIGITS
-    data: str = DIGITS
-    normalize: Normalization | None = None
-    size: int | None = None
-    labels: Path | None = None
-    target: str | None = None
-    batch_size: int | None = None
-    threads: int | None = None
-    gray: bool = False
-    attacks: bool = False
-    metrics: bool = False
+    model: str = asked(
+        DIGITS,
+        Option(
+            "MODEL",
+            "digits, a torch.export or TorchScript file, torchvision:NAME[:WEIGHTS], or "
+            "module:factory, which runs that code",
+            rules.text,
+        ),
+    )
+    data: str = asked(
+        DIGITS,
+        Option("DATA", "digits, a folder of images, or an .npz file with x and y", rules.text),
+    )
+    normalize: Normalization | None = asked(
+        None,
+        Option(
+            "MEAN/STD",
+            "means and standard deviations of the channels, applied inside the model, such as "
+            "0.485,0.456,0.406/0.229,0.224,0.225",
+            rules.normalization,
+            read=option.read_normalization,
+            write=option.write_normalization,
+            to_json=option.normalization_to_json,
+            otherwise="none",
+            optional=True,
+        ),
+    )
+    size: int | None = asked(
+        None,
+        Option(
+            "S",
+            "images of a folder: shorter side brought to S, central square",
+            rules.at_most(2**14),
+            read=option.read_whole,
+            otherwise="as they are",
+            optional=True,
+        ),
+    )
+    labels: Path | None = asked(
+        None,
+        Option(
+            "FILE",
+            "classes of a folder's images, in lines name,class",
+            rules.path,
+            read=option.read_path,
+            to_json=str,
+            otherwise="none",
+            optional=True,
+        ),
+    )
+    target: str | None = asked(
+        None,
+        Option(
+            "CLASS",
+            "the class explained: label or prediction",
+            rules.one_of(TARGETS),
+            otherwise="label where there is one",
+            optional=True,
+        ),
+    )
+    limit: int | None = asked(
+        12,
+        Option(
+            "N",
+            "at most so many examples, the first ones, or all",
+            check_count,
+            read=option.read_count_or_all,
+            none=option.ALL,
+            optional=True,
+        ),
+    )
+    methods: tuple[str, ...] = asked(
+        ("saliency", "uniform", "sparsified"),
+        Option(
+            "NAMES",
+            f"comma-separated, of {', '.join(METHODS)}",
+            rules.some_of(tuple(METHODS)),
+            read=option.read_names,
+            write=",".join,
+            to_json=list,
+        ),
+    )
+    noise: float = asked(
+        0.25,
+        Option(
+            "SD",
+            "standard deviation of the noise in each feature, under every noise law",
+            rules.positive,
+            read=option.read_number,
+        ),
+    )
+    nt_samples: int = asked(
+        4096,
+        Option("N", "noisy copies of each example", rules.at_most(10**9), read=option.read_whole),
+    )
+    alpha: float = asked(
+        0.05,
+        Option(
+            "P",
+            "probability of error of each statement",
+            rules.probability,
+            read=option.read_number,
+        ),
+    )
+    epsilon: float = asked(
+        0.05,
+        Option(
+            "E",
+            "size of the perturbations that the statements are about",
+            rules.nonnegative,
+            read=option.read_number,
+        ),
+    )
+    k: int | float = asked(
+        0.25,
+        Option(
+            "K",
+            "features compared: a share such as 10% or a count",
+            check_share_or_count,
+            read=option.read_share_or_count,
+            write=option.write_share_or_count,
+        ),
+    )
+    keep: int | float = asked(
+        0.25,
+        Option(
+            "K",
+            "features the sparsified methods keep, as for --k",
+            check_share_or_count,
+            read=option.read_share_or_count,
+            write=option.write_share_or_count,
+        ),
+    )
+    seed: int = asked(
+        0,
+        Option(
+            "SEED",
+            "of the noise, and of the digits' split and training",
+            rules.seed,
+            read=option.read_whole,
+        ),
+    )
+    out: Path = asked(
+        Path("captum-robust-report"),
+        Option(
+            "FOLDER",
+            "where the report and its results go",
+            rules.path,
+            read=option.read_path,
+            to_json=str,
+        ),
+    )
+    device: str = asked(
+        "cpu", Option("DEVICE", "where the model runs, such as cpu or cuda", rules.device)
+    )
+    batch_size: int | None = asked(
+        None,
+        Option(
+            "N",
+            "rows of a pass",
+            rules.at_most(2**20),
+            read=option.read_whole,
+            otherwise="128, fewer of large inputs",
+            optional=True,
+        ),
+    )
+    threads: int | None = asked(
+        None,
+        Option(
+            "N",
+            "CPU threads",
+            rules.at_most(2**10),
+            read=option.read_whole,
+            otherwise="1 for the digits' network, else torch's",
+            optional=True,
+        ),
+    )
+    columns: tuple[str, ...] = asked(
+        (),
+        Option(
+            "NAMES",
+            "comma-separated columns of your own, as module:name, which runs that code",
+            rules.imported,
+            read=option.read_names,
+            write=",".join,
+            to_json=list,
+            otherwise="none",
+        ),
+    )
+    gray: bool = _switch("images of a folder in one channel")
+    attacks: bool = _switch("also attack every method, and hold the result against its certificate")
+    metrics: bool = _switch("also measure every method by the metrics of the literature")
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None or field.name not in _OPTIONAL:
-                _CHECKS[field.name](flag(field.name), value)
+        for name, asked_by in OPTIONS.items():
+            value = getattr(self, name)
+            if value is not None or not asked_by.optional:
+                asked_by.check(flag(name), value)
 
     @property
     def is_digits(self) -> bool:
@@ -90,18 +229,12 @@ class AuditPlan:
 
     def as_text(self) -> dict[str, str]:
         """Every option with a value, as the command line takes it; none that was not given."""
-        written = asdict(self) | {
-            "methods": ",".join(self.methods),
-            "k": share_or_count_text(self.k),
-            "keep": share_or_count_text(self.keep),
-            "limit": ALL if self.limit is None else self.limit,
-            "normalize": None if self.normalize is None else normalization_text(self.normalize),
+        values = {name: getattr(self, name) for name in OPTIONS if name not in SWITCHES}
+        written = {
+            name: OPTIONS[name].none if value is None else OPTIONS[name].write(value)
+            for name, value in values.items()
         }
-        return {
-            name: str(value)
-            for name, value in written.items()
-            if name not in SWITCHES and value is not None
-        }
+        return {name: text for name, text in written.items() if text}
 
     def switched_on(self) -> list[str]:
         """The options without a value that are on."""
@@ -109,130 +242,14 @@ class AuditPlan:
 
     def settings(self) -> dict[str, Any]:
         """Every option in JSON types."""
-        return asdict(self) | {
-            "methods": list(self.methods),
-            "out": str(self.out),
-            "labels": None if self.labels is None else str(self.labels),
-            "normalize": None if self.normalize is None else [*map(list, self.normalize)],
+        values = {name: getattr(self, name) for name in OPTIONS}
+        return {
+            name: None if value is None else OPTIONS[name].to_json(value)
+            for name, value in values.items()
         }
 
 
-def flag(name: str) -> str:
-    """The option of a field, ``nt_samples`` as ``--nt-samples``."""
-    return "--" + name.replace("_", "-")
-
-
-def share_or_count_text(value: int | float) -> str:
-    """``10%`` for a share, ``25`` for a count."""
-    return str(value) if isinstance(value, int) else f"{100 * value:.12g}%"
-
-
-def normalization_text(value: Normalization) -> str:
-    """Means and standard deviations as the command line takes them.
-
-    Example:
-        >>> from captum_robust.audit.ask.plan import normalization_text
-        >>> normalization_text(((0.5, 0.25), (1.0,)))
-        '0.5,0.25/1'
-    """
-    return "/".join(",".join(f"{number:.12g}" for number in part) for part in value)
-
-
-def _check_positive(name: str, value: Any) -> None:
-    check_number(name, value, low=0, high=math.inf, open_low=True, open_high=True)
-
-
-def _check_size(name: str, value: Any) -> None:
-    check_number(name, value, low=0, high=math.inf, open_high=True)
-
-
-def _check_probability(name: str, value: Any) -> None:
-    check_number(name, value, low=0, high=1, open_low=True, open_high=True)
-
-
-def _check_methods(name: str, value: Any) -> None:
-    if not value:
-        raise ValueError(f"`{name}` must name at least one of {', '.join(METHODS)}, got none.")
-    for method in value:
-        check_choice(name, method, tuple(METHODS))
-    if len(set(value)) != len(value):
-        raise ValueError(f"`{name}` must name each method once, got {','.join(value)}.")
-
-
-def _check_seed(name: str, value: Any) -> None:
-    if check_count(name, value, low=0) >= 2**63:
-        raise ValueError(f"`{name}` must be below 2**63, got {value}.")
-
-
-def _check_device(name: str, value: Any) -> None:
-    try:
-        torch.zeros(1, device=torch.device(value)).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # Torch raises AssertionError where it was built without CUDA.
-        raise ValueError(f"`{name}` must be a device torch can use here, got {value!r}.") from error
-
-
-def _check_at_most(most: int) -> Callable[[str, Any], Any]:
-    """A check of counts that what comes after can take."""
-
-    def check(name: str, value: Any) -> None:
-        if check_count(name, value) > most:
-            raise ValueError(f"`{name}` must be at most {most:,}, got {value:,}.")
-
-    return check
-
-
-def _check_switch(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be a bool, got {type(value).__name__}.")
-
-
-def _check_normalization(name: str, value: Any) -> None:
-    means, deviations = value
-    for mean in means:
-        check_number(name, mean, low=-math.inf, high=math.inf, open_low=True, open_high=True)
-    for deviation in deviations:
-        _check_positive(name, deviation)
-    if len({len(means), len(deviations)} - {1}) > 1 or not means or not deviations:
-        raise ValueError(
-            f"`{name}` must have one mean and one standard deviation a channel, "
-            f"got {len(means)} and {len(deviations)}."
-        )
-
-
-def _check_text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"`{name}` must be a word, got {value!r}.")
-
-
-def _check_target(name: str, value: Any) -> None:
-    check_choice(name, value, TARGETS)
-
-
-def _check_path(name: str, value: Any) -> None:
-    if not isinstance(value, Path):
-        raise TypeError(f"`{name}` must be a Path, got {type(value).__name__}.")
-
-
-_CHECKS: Final[dict[str, Callable[[str, Any], Any]]] = {
-    "methods": _check_methods,
-    "noise": _check_positive,
-    "nt_samples": _check_at_most(10**9),
-    "alpha": _check_probability,
-    "epsilon": _check_size,
-    "k": check_share_or_count,
-    "keep": check_share_or_count,
-    "seed": _check_seed,
-    "out": _check_path,
-    "device": _check_device,
-    "limit": check_count,
-    "model": _check_text,
-    "data": _check_text,
-    "normalize": _check_normalization,
-    "size": _check_at_most(2**14),
-    "labels": _check_path,
-    "target": _check_target,
-    "batch_size": _check_at_most(2**20),
-    "threads": _check_at_most(2**10),
-    **dict.fromkeys(SWITCHES, _check_switch),
+OPTIONS: Final[dict[str, Option]] = {
+    setting.name: option_of(setting) for setting in fields(AuditPlan)
 }
+SWITCHES: Final = tuple(name for name, asked_by in OPTIONS.items() if not asked_by.metavar)

@@ -83,3 +83,10 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in text
     )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none, as a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[0] if lines else type(error).__name__
+    return line if line.endswith(".") else line + "."

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from captum_robust.audit.ask.fingerprint import file_digest
 from captum_robust.audit.ask.plan import AuditPlan
-from captum_robust.audit.ask.usage import Skipped, UsageError
+from captum_robust.audit.ask.usage import Skipped, UsageError, first_line
 from captum_robust.audit.load.images import IMAGE_SUFFIXES, read_image
-from captum_robust.audit.load.row_by_row import first_line
 
 PIXELS: Final = "pixel values in [0, 1]"
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import pickle
-import re
-import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from captum_robust.audit.ask.fingerprint import file_digest, module_digest
-from captum_robust.audit.ask.plan import AuditPlan, Normalization
-from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError
+from captum_robust.audit.ask.imported import import_name, told
+from captum_robust.audit.ask.option import Normalization
+from captum_robust.audit.ask.plan import AuditPlan
+from captum_robust.audit.ask.rules import IMPORTED
+from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError, first_line
 from captum_robust.audit.load.exported import load_exported, load_script
-from captum_robust.audit.load.row_by_row import first_line
 
-_FACTORY: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _TORCHVISION: Final = "torchvision:"
 
 
@@ -80,7 +77,7 @@ def load_model(plan: AuditPlan) -> Model:
         model = _from_torchvision(name.removeprefix(_TORCHVISION), plan.seed)
     elif Path(name).is_file():
         model = _from_file(Path(name), plan)
-    elif _FACTORY.fullmatch(name):
+    elif IMPORTED.fullmatch(name):
         model = _from_factory(name)
     else:
         raise UsageError(
@@ -203,27 +200,17 @@ def _of_as_many_classes(
 
 def _from_factory(name: str) -> Model:
     """What the user's own function returns; the one source that runs code."""
-    module_name, function = name.split(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as python -m does
-    try:
-        factory = getattr(importlib.import_module(module_name), function)
-    except OF_USER_CODE as error:
-        raise UsageError(f"`--model` {name!r} cannot be imported: {_told(error)}") from None
+    factory = import_name("--model", name)
     try:
         module = factory()
     except OF_USER_CODE as error:
-        raise UsageError(f"`--model` {name!r} failed: {_told(error)}") from None
+        raise UsageError(f"`--model` {name!r} failed: {told(error)}") from None
     if not isinstance(module, nn.Module):
         raise UsageError(
             f"`--model` {name!r} must return a torch.nn.Module, got {type(module).__name__}."
         )
     facts = {"model factory": name, **_parameters(module)}
     return Model(module.eval(), name, module_digest(module), facts)
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _parameters(module: nn.Module) -> dict[str, Any]:

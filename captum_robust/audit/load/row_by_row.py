@@ -7,13 +7,13 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError
+from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError, first_line
 from captum_robust.audit.load.exported import InChunks
 
 _TOLERANCE: Final = 1e-3  # of the largest score; batches of another size are summed otherwise
 
 
-def fitted(model: nn.Module, example: Tensor) -> nn.Module:
+def row_by_row(model: nn.Module, example: Tensor) -> nn.Module:
     """The model, or one that hands it single rows where it takes no others.
 
     Args:
@@ -72,9 +72,3 @@ def _answers_row_by_row(model: nn.Module, example: Tensor, alone: Tensor) -> boo
 def _scores(model: nn.Module, rows: Tensor) -> Tensor:
     with torch.no_grad():
         return model(rows)
-
-
-def first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = lines[0] if lines else type(error).__name__
-    return line if line.endswith(".") else line + "."

@@ -13,7 +13,7 @@ from captum_robust.audit.ask.plan import DIGITS, AuditPlan
 from captum_robust.audit.ask.usage import Skipped, UsageError, printable
 from captum_robust.audit.load.data import Data, TensorData, open_data
 from captum_robust.audit.load.models import load_model, normalized
-from captum_robust.audit.load.row_by_row import fitted
+from captum_robust.audit.load.row_by_row import row_by_row
 from captum_robust.audit.load.subject import Subject
 
 
@@ -120,7 +120,7 @@ def open_source(plan: AuditPlan) -> Source:
             "name the labels of a folder by --labels."
         )
     model, first = normalized(model, plan), _first(data)
-    model = fitted(model, first.to(plan.device))
+    model = row_by_row(model, first.to(plan.device))
     return Source(title, model, data, plan, digest, tuple(first.shape[1:]), facts)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum_robust._base.checks import feature_count
-from captum_robust.audit.ask.plan import AuditPlan, flag
+from captum_robust.audit.ask.option import flag
+from captum_robust.audit.ask.plan import AuditPlan
 
 
 @dataclass(frozen=True, eq=False)

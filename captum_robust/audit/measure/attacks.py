@@ -13,45 +13,22 @@ from captum_robust.attr import SmoothedAttribution
 from captum_robust.audit.ask.methods import METHODS
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.load.subject import Subject
-from captum_robust.audit.measure.explanation import apart, explanation, gradients_of_a_map, level
+from captum_robust.audit.measure.columns.attacked.attacked import AttackSettings, Attempt
+from captum_robust.audit.measure.columns.registry import columns_of
+from captum_robust.audit.measure.explanation import (
+    Purpose,
+    explanation,
+    gradients_of_a_map,
+    seed_for,
+    smoothing_keywords,
+)
 from captum_robust.certificates import Certificate
 from captum_robust.metrics import topk_intersection
-from captum_robust.robust import AttributionAttack, RandomAttack, TopKAttack
+from captum_robust.robust import AttributionAttack, TopKAttack
 
-# The attacker's draws and those that judge the result are apart from the certificate's.
-_ATTACKER: Final = 1_000_000_007
-_FRESH: Final = 2_000_000_011
-
-NORM: Final = "l2 norm"
-
-
-@dataclass(frozen=True)
-class AttackSettings:
-    """How hard the audit attacks; part of report.json.
-
-    Attributes:
-        sizes: radii of the l2 ball, in multiples of the plan's epsilon.
-        steps: of each climb.
-        restarts: climbs; the first starts at the input.
-        attack_samples: draws of a smoothed map in one gradient.
-        judge_samples: draws with which an attack chooses among its points.
-    """
-
-    sizes: tuple[float, ...] = (1.0, 2.0, 4.0)
-    steps: int = 40
-    restarts: int = 1
-    attack_samples: int = 32
-    judge_samples: int = 64
-
-    @property
-    def points(self) -> int:
-        """Points judged of each example, by the attack and by random search alike."""
-        return self.steps * self.restarts
-
-    def epsilons(self, plan: AuditPlan) -> list[float]:
-        """The radii of a plan, increasing."""
-        return sorted({size * plan.epsilon for size in self.sizes})
-
+# The ball of an attack for the norm that a certificate is about, of plain input units.
+NORMS: Final = {"l2 norm": "L2"}
+UNSMOOTHED_NORM: Final = "l2 norm"
 
 SETTINGS: Final = AttackSettings()
 
@@ -61,15 +38,13 @@ class AttackOutcome:
     """What attacks within one radius left of the top k, as shares ``(N,)``.
 
     Attributes:
-        epsilon: radius of the l2 ball.
-        measured: under the gradient attack.
-        random: under random search.
+        epsilon: radius of the ball.
+        left: by each column's attack, by its name.
         certified: by the redrawn claim; None without a certificate.
     """
 
     epsilon: float
-    measured: Tensor
-    random: Tensor
+    left: dict[str, Tensor]
     certified: Tensor | None
 
     @property
@@ -77,7 +52,7 @@ class AttackOutcome:
         """Examples of which an attack left less than is certified."""
         if self.certified is None:
             return []
-        worst = torch.minimum(self.measured, self.random)
+        worst = torch.stack(list(self.left.values())).amin(0)
         return (worst < self.certified - 1e-9).nonzero().flatten().tolist()
 
 
@@ -86,6 +61,7 @@ class AttackedMethod:
     """All attacks on one method.
 
     Attributes:
+        norm: of the perturbations.
         outcomes: one a radius, increasing.
         certificate: of the redrawn claim; None where the method is not smoothed.
         redrawn: overlap of the map with one of fresh draws at the same input, ``(N,)``; what
@@ -93,6 +69,7 @@ class AttackedMethod:
         seconds: wall time.
     """
 
+    norm: str
     outcomes: list[AttackOutcome]
     certificate: Certificate | None
     redrawn: Tensor | None
@@ -109,9 +86,14 @@ def redrawn(certificate: Certificate) -> Certificate:
     return replace(certificate, terms=replace(certificate.terms, claim="redrawn"))
 
 
+def norm_of(certificate: Certificate | None) -> str:
+    """The norm in which a method is attacked: that of its certificate, which its noise law has."""
+    return UNSMOOTHED_NORM if certificate is None else certificate.shift.norm
+
+
 def attackable(certificate: Certificate | None) -> bool:
-    """Whether l2 attacks say something of the method: its certificate, if any, is in that norm."""
-    return certificate is None or certificate.shift.norm == NORM
+    """Whether there is a ball in the norm of a method's certificate."""
+    return norm_of(certificate) in NORMS
 
 
 def attack_method(
@@ -130,85 +112,65 @@ def attack_method(
         show_progress: whether to show progress bars.
     """
     start = time.perf_counter()
-    attack = l2_attack(name, plan, subject)
-    seed = apart(plan.seed, _FRESH)
-    fresh = explanation(attack.attribution_method, plan, subject, plan.nt_samples, seed)
+    norm = norm_of(certificate)
+    attack = top_attack(name, plan, subject, norm)
+    fresh_seed = seed_for(plan.seed, Purpose.FRESH)
+    fresh = explanation(attack.attribution_method, plan, subject, plan.nt_samples, fresh_seed)
     claimed = None if certificate is None else redrawn(certificate)
     clean = (fresh(subject.inputs) if claimed is None else _map(claimed)).cpu()
 
     def left_at(points: Tensor) -> Tensor:
         return topk_intersection(clean, fresh(points).cpu(), k=plan.k)
 
-    def left(attacker: AttributionAttack, epsilon: float) -> Tensor:
-        return left_at(_points(attacker, epsilon, plan, subject, show_progress))
+    def outcome(epsilon: float) -> AttackOutcome:
+        seed = seed_for(plan.seed, Purpose.ATTACK)
+        attempt = Attempt(attack, subject, epsilon, SETTINGS, seed, show_progress)
+        columns = columns_of(plan.columns).attacked
+        left = {column.name: left_at(column.points(attempt)) for column in columns}
+        certified = None if claimed is None else claimed.overlap(epsilon, plan.k).cpu()
+        return AttackOutcome(epsilon, left, certified)
 
-    outcomes = [
-        AttackOutcome(
-            epsilon,
-            measured=left(attack, epsilon),
-            random=left(RandomAttack.against(attack), epsilon),
-            certified=None if claimed is None else claimed.overlap(epsilon, plan.k).cpu(),
-        )
-        for epsilon in SETTINGS.epsilons(plan)
-    ]
+    outcomes = [outcome(epsilon) for epsilon in SETTINGS.epsilons(plan.epsilon)]
     unmoved = None if claimed is None else left_at(subject.inputs)
-    return AttackedMethod(outcomes, claimed, unmoved, time.perf_counter() - start)
+    return AttackedMethod(norm, outcomes, claimed, unmoved, time.perf_counter() - start)
 
 
-def l2_attack(name: str, plan: AuditPlan, subject: Subject) -> AttributionAttack:
-    """The l2 form of the top-k attack (Ghorbani et al., 2019; Wang and Kong, 2024).
+def top_attack(
+    name: str, plan: AuditPlan, subject: Subject, norm: str = UNSMOOTHED_NORM
+) -> AttributionAttack:
+    """The top-k attack in a norm (Ghorbani et al., 2019; Wang and Kong, 2024, in l2).
 
     It climbs through draws of a smoothed map, and on smooth marks where sparsified maps have
     no gradient; the points it returns keep the prediction of the model.
     """
-    method = METHODS[name].build(subject.model, plan)
+    method = METHODS[name].build(subject.model, plan.keep)
     smoothed = isinstance(method, SmoothedAttribution)
     return TopKAttack(
         subject.model,
         method,
         *subject.bounds,
         k=plan.k,
-        norm="L2",
+        norm=NORMS[norm],
         attack_samples=SETTINGS.attack_samples if smoothed else None,
-        attribute_kwargs=level(method, plan, SETTINGS.judge_samples),
+        attribute_kwargs=smoothing_keywords(method, plan, SETTINGS.judge_samples),
     )
 
 
 def attack_cost(plan: AuditPlan, subject: Subject) -> int:
     """Gradients that ``--attacks`` takes; one with a graph counts twice."""
-    each = 0
-    for name in plan.methods:
-        method = METHODS[name].build(subject.model, plan)
-        climbed, judged, reported = (
-            gradients_of_a_map(method, samples)
-            for samples in (SETTINGS.attack_samples, SETTINGS.judge_samples, plan.nt_samples)
-        )
-        each += len(SETTINGS.epsilons(plan)) * (
-            SETTINGS.points * 2 * (climbed + judged) + 2 * reported
-        )
-        each += reported
-    return each * len(subject.inputs)
+    return len(subject.inputs) * sum(_cost(name, plan, subject) for name in plan.methods)
 
 
-def _points(
-    attacker: AttributionAttack,
-    epsilon: float,
-    plan: AuditPlan,
-    subject: Subject,
-    show_progress: bool,
-) -> Tensor:
-    """The best points of an attack that may judge as many points as any other."""
-    random = isinstance(attacker, RandomAttack)
-    return attacker.perturb(
-        subject.inputs,
-        radius=epsilon,
-        step_num=SETTINGS.points if random else SETTINGS.steps,
-        restarts=1 if random else SETTINGS.restarts,
-        target=subject.targets,
-        seed=apart(plan.seed, _ATTACKER),
-        example_ids=subject.example_ids,
-        show_progress=show_progress,
+def _cost(name: str, plan: AuditPlan, subject: Subject) -> int:
+    """Gradients of one method on one example."""
+    method = METHODS[name].build(subject.model, plan.keep)
+    climbed, judged, reported = (
+        gradients_of_a_map(method, samples)
+        for samples in (SETTINGS.attack_samples, SETTINGS.judge_samples, plan.nt_samples)
     )
+    columns = columns_of(plan.columns).attacked
+    within = sum(column.gradients(SETTINGS, climbed, judged) + reported for column in columns)
+    return len(SETTINGS.epsilons(plan.epsilon)) * within + reported
 
 
 def _map(certificate: Certificate) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any, Final
 
 from captum.attr import Attribution, IntegratedGradients
@@ -16,7 +17,7 @@ _INTEGRATION_STEPS: Final = 50  # Captum's default
 _SEEDS: Final = 2**62
 
 
-def level(attribution: Attribution, plan: AuditPlan, samples: int) -> dict[str, Any]:
+def smoothing_keywords(attribution: Attribution, plan: AuditPlan, samples: int) -> dict[str, Any]:
     """Keywords of ``attribute`` that say how to smooth; none where the method does not."""
     if not isinstance(attribution, SmoothedAttribution):
         return {}
@@ -28,7 +29,7 @@ def explanation(
     attribution: Attribution, plan: AuditPlan, subject: Subject, samples: int, seed: int
 ) -> Callable[..., Tensor]:
     """The method as a function of inputs; ``seed`` fixes each example's draws."""
-    keywords = level(attribution, plan, samples)
+    keywords = smoothing_keywords(attribution, plan, samples)
     if keywords:
         keywords |= {"seed": seed, "example_ids": subject.example_ids}
     elif isinstance(attribution, IntegratedGradients):
@@ -42,9 +43,24 @@ def explanation(
     return explain
 
 
-def apart(seed: int, offset: int) -> int:
-    """A seed for draws of another purpose, independent of those that ``seed`` makes."""
-    return (seed + offset) % _SEEDS
+class Purpose(IntEnum):
+    """What draws are for; each is a distance between seeds that no other purpose comes near."""
+
+    ATTACK = 1_000_000_007  # of --attacks: the attacker's draws
+    FRESH = 2_000_000_011  # of --attacks: those that judge the result
+    METRIC_ATTACK = 3_000_000_019  # of --metrics: the attacker's draws
+    PERTURBATION = 4_000_000_007  # of --metrics: random perturbations
+
+
+def seed_for(seed: int, purpose: Purpose, example: int = 0) -> int:
+    """A seed for draws of another purpose, independent of those that ``seed`` makes.
+
+    Args:
+        seed: of the plan.
+        purpose: of the draws.
+        example: its number, where streams do not tell examples apart themselves.
+    """
+    return (seed + purpose + example) % _SEEDS
 
 
 def gradients_of_a_map(attribution: Attribution, samples: int) -> int:

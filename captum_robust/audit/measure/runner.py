@@ -19,7 +19,7 @@ from captum_robust.audit.measure.attacks import (
     attack_method,
     attackable,
 )
-from captum_robust.audit.measure.explanation import explanation, level
+from captum_robust.audit.measure.explanation import explanation, smoothing_keywords
 from captum_robust.audit.measure.memory import halving
 from captum_robust.audit.measure.metrics import MeasuredMethod, measure_method, metric_cost
 from captum_robust.certificates import Certificate
@@ -51,7 +51,7 @@ def cost(plan: AuditPlan, subject: Subject) -> int:
     smoothed = [
         name
         for name in plan.methods
-        if isinstance(METHODS[name].build(subject.model, plan), SmoothedAttribution)
+        if isinstance(METHODS[name].build(subject.model, plan.keep), SmoothedAttribution)
     ]
     return len(smoothed) * plan.nt_samples * len(subject.inputs)
 
@@ -103,7 +103,7 @@ def _explained(
     name: str, plan: AuditPlan, subject: Subject, show_progress: bool
 ) -> tuple[Tensor, Certificate | None, float]:
     """Maps, certificate and seconds."""
-    attribution = METHODS[name].build(subject.model, plan)
+    attribution = METHODS[name].build(subject.model, plan.keep)
     start = time.perf_counter()
     certificate = None
     maps: Any
@@ -115,7 +115,7 @@ def _explained(
             seed=plan.seed,
             example_ids=subject.example_ids,
             show_progress=show_progress,
-            **level(attribution, plan, plan.nt_samples),
+            **smoothing_keywords(attribution, plan, plan.nt_samples),
         )
         maps = certificate.attributions
     else:

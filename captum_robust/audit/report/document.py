@@ -13,9 +13,10 @@ from typing import Any, Final
 from captum_robust._base.checks import feature_count
 from captum_robust.audit.ask.fingerprint import package_versions
 from captum_robust.audit.ask.methods import METHODS
-from captum_robust.audit.ask.plan import AuditPlan, flag
+from captum_robust.audit.ask.option import flag, write_share_or_count
+from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.load.images import Picture
-from captum_robust.audit.measure.summary import summary
+from captum_robust.audit.measure.columns.registry import Columns, columns_of
 from captum_robust.audit.report.findings import (
     Record,
     about_attacks,
@@ -25,15 +26,16 @@ from captum_robust.audit.report.findings import (
     measured,
 )
 from captum_robust.audit.run.journal import Journal, file_stem
-from captum_robust.audit.run.record import COSINE_THRESHOLD, OVERLAP_THRESHOLD, epsilons
+from captum_robust.audit.run.record import epsilons
 
 # 1: certificates. 2: adds `attacks`, `metrics` and `errors`, and the first two of each method too;
 # null where they were not asked for. 3: results are of one example at a time. Adds `skipped`, and
 # `examples` to each method, its attacks and its metrics: the indices that its lists of values are
 # about. Examples gain `name`, `prediction` and `page`. `certificate` of a method becomes
 # `certificates`, one an example; `statement`, of all examples together, is gone. The curves of maps
-# of 10,000 features and more have 21 points.
-SCHEMA_VERSION: Final = 3
+# of 10,000 features and more have 21 points. 4: adds `columns`, what the entries of `answers` mean,
+# and `columns` to `attacks`; the norm of attacks moves from there to the attacks of each method.
+SCHEMA_VERSION: Final = 4
 UNSMOOTHED: Final = "no certificate: unsmoothed"
 NOTHING: Final = "no example could be explained"
 
@@ -95,6 +97,8 @@ def audit_document(plan: AuditPlan, results: Results) -> dict[str, Any]:
         _example(index, number, record) for index, (number, record) in enumerate(results.examples)
     ]
     labels = [example["label"] for example in examples]
+    k_count = feature_count("k", plan.k, features)
+    words = column_words(plan, k_count, features)
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -107,20 +111,27 @@ def audit_document(plan: AuditPlan, results: Results) -> dict[str, Any]:
             "features": features,
             "facts": about["facts"],
         },
-        "k_count": feature_count("k", plan.k, features),
+        "k_count": k_count,
         "keep_count": feature_count("keep", plan.keep, features),
         "examples": examples,
         "skipped": results.skipped,
         "epsilons": sizes,
-        "attacks": about_attacks(plan) if plan.attacks else None,
-        "metrics": about_metrics() if plan.metrics else None,
+        "columns": [column.describe(words) for column in columns_of(plan.columns).certified],
+        "attacks": about_attacks(plan, words) if plan.attacks else None,
+        "metrics": about_metrics(plan, words) if plan.metrics else None,
         "errors": [
             error
             for name, records in results.methods.items()
-            for error in contradictions(METHODS[name].title, records, labels)
+            for error in contradictions(METHODS[name].title, records, labels, plan)
         ],
         "methods": [_method(name, records, plan) for name, records in results.methods.items()],
     }
+
+
+def column_words(plan: AuditPlan, k_count: int, features: int) -> dict[str, str]:
+    """What stands for ``{k}``, ``{all}`` and ``{features}`` in the texts of columns."""
+    share = write_share_or_count(plan.k).replace("%", " %")
+    return {"k": str(k_count), "all": str(features), "features": share}
 
 
 def count_features(about: dict[str, Any]) -> int:
@@ -180,8 +191,8 @@ def _method(name: str, records: Sequence[tuple[int, Record]], plan: AuditPlan) -
         "about": method.about,
         "examples": [index for index, _ in records],
         "seconds": sum(record["seconds"] for _, record in records),
-        "attacks": attacked(records),
-        "metrics": measured(records, plan.seed),
+        "attacks": attacked(records, plan),
+        "metrics": measured(records, plan),
     }
     certified = [record for _, record in records if record["certificate"] is not None]
     if not certified:
@@ -192,22 +203,14 @@ def _method(name: str, records: Sequence[tuple[int, Record]], plan: AuditPlan) -
         "noise": certified[0]["noise"],
         "norm": certified[0]["norm"],
         "certificates": [record["certificate"] for record in certified],
-        "answers": _answers([record["answers"] for record in certified]),
+        "answers": _answers([record["answers"] for record in certified], columns_of(plan.columns)),
         "statements": [record["statement"] for record in certified],
     }
 
 
-def _answers(answers: Sequence[Record]) -> dict[str, Any]:
+def _answers(answers: Sequence[Record], columns: Columns) -> dict[str, Any]:
     """What the certificates of all examples say."""
-    thresholds = {"overlap": OVERLAP_THRESHOLD, "cosine": COSINE_THRESHOLD}
-    merged: dict[str, Any] = {
-        question: {
-            **summary([answer[question]["value"] for answer in answers]),
-            "curve": [answer[question]["curve"] for answer in answers],
-            "threshold": threshold,
-            "radius": summary([answer[question]["radius"] for answer in answers]),
-        }
-        for question, threshold in thresholds.items()
+    return {
+        column.name: column.summary([answer[column.name] for answer in answers])
+        for column in columns.certified
     }
-    angles = [answer["angle"]["value"] for answer in answers]
-    return merged | {"angle": summary(angles, upper=True)}

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from captum_robust.audit.ask.methods import METHODS
-from captum_robust.audit.ask.plan import AuditPlan, share_or_count_text
+from captum_robust.audit.ask.option import write_share_or_count
+from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.load.images import MAP_COLOURS, Picture
+from captum_robust.audit.measure.columns.registry import Columns
 from captum_robust.audit.measure.summary import safe_quartiles
 from captum_robust.audit.report.document import Results
 from captum_robust.visualization.canvas import FAINT, INK, MARKERS, line, style
 
-FIGURES: Final = ("maps", "overlap", "cosine", "attacks")
 SHOWN: Final = 12  # examples in the figure of maps
 
 _DPI: Final = 160
@@ -31,20 +32,25 @@ _SCALE: Final = 2.4  # inches that the colour scale takes
 def figures(plan: AuditPlan, results: Results, document: dict[str, Any]) -> dict[str, bytes]:
     """PNG images by name.
 
-    ``maps``; ``overlap`` and ``cosine`` where a method is certified; ``attacks`` where one is
-    attacked.
+    ``maps``; one of each certified column with a curve, where a method is certified; ``attacks``
+    where one is attacked.
     """
     drawn = {"maps": maps_figure(results)}
     certified = [method for method in document["methods"] if method["answers"]]
     if certified:
-        top = f"certified overlap of the top {_features(plan)}"
-        drawn["overlap"] = curve_figure("overlap", top, certified, document)
-        drawn["cosine"] = curve_figure("cosine", "certified cosine similarity", certified, document)
+        for column in document["columns"]:
+            if column["axis"]:
+                drawn[column["name"]] = curve_figure(column, certified, document)
     attacked = [method for method in document["methods"] if method["attacks"]]
     if attacked:
-        top = f"overlap of the top {_features(plan)}"
+        top = f"overlap of the top {write_share_or_count(plan.k).replace('%', ' %')}"
         drawn["attacks"] = attack_figure(top, attacked, document)
     return {name: png(figure, _FEW if name == "maps" else None) for name, figure in drawn.items()}
+
+
+def figure_names(columns: Columns) -> list[str]:
+    """The names of all figures that an audit with these columns may have."""
+    return ["maps", "attacks", *(column.name for column in columns.certified if column.axis)]
 
 
 def maps_figure(results: Results) -> Figure:
@@ -85,17 +91,20 @@ def maps_figure(results: Results) -> Figure:
 
 
 def curve_figure(
-    question: str, ylabel: str, methods: Sequence[dict[str, Any]], document: dict[str, Any]
+    column: dict[str, Any], methods: Sequence[dict[str, Any]], document: dict[str, Any]
 ) -> Figure:
     """The median over the examples against epsilon, in a band from quartile to quartile."""
-    figure, axes = _plot_over_epsilon(ylabel, methods[0]["norm"], document)
-    sizes = document["epsilons"]
-    # Overlaps fall in steps; each is drawn back to the point before, where no less is certified.
-    step: Any = "pre" if question == "overlap" else None
+    norms = [method["norm"] for method in methods]
+    figure, axes = _plot_over_epsilon(column["axis"], norms, document)
+    sizes, upper = document["epsilons"], not column["higher_is_better"]
+    # Bounds that fall in steps are drawn back to the point before, where no less is certified.
+    step: Any = "pre" if column["steps"] else None
     for method, (colour, dashes) in zip(methods, _cycle(len(methods)), strict=True):
-        low, median, high = safe_quartiles(method["answers"][question]["curve"])
+        curves = method["answers"][column["name"]]["curve"]
+        low, median, high = safe_quartiles(curves, upper)
         axes.fill_between(sizes, low, high, step=step, color=colour, alpha=0.14, linewidth=0)
-        style = {"color": colour, "linestyle": dashes, "linewidth": 2, "label": method["title"]}
+        label = _labelled(method["title"], method["norm"], norms)
+        style = {"color": colour, "linestyle": dashes, "linewidth": 2, "label": label}
         axes.plot(sizes, median, drawstyle="default" if step is None else f"steps-{step}", **style)
     _mark_epsilon(axes, document["settings"]["epsilon"])
     axes.set_xlim(0, sizes[-1])
@@ -107,7 +116,9 @@ def attack_figure(
     ylabel: str, methods: Sequence[dict[str, Any]], document: dict[str, Any]
 ) -> Figure:
     """Points where attacks came to, over the lines below which certificates let nobody come."""
-    figure, axes = _plot_over_epsilon(ylabel, document["attacks"]["norm"], document)
+    norms = [method["attacks"]["norm"] for method in methods]
+    figure, axes = _plot_over_epsilon(ylabel, norms, document)
+    [first, *_] = document["attacks"]["columns"]
     sizes, reached = document["epsilons"], np.array(document["attacks"]["epsilons"])
     width = 1.25 * float(reached[-1]) or sizes[-1]
     # Certified methods first, so that each has its colour of the other figures.
@@ -115,12 +126,13 @@ def attack_figure(
     for place, (method, (colour, dashes)) in enumerate(
         zip(ordered, _cycle(len(ordered)), strict=True)
     ):
-        found, title = method["attacks"], method["title"]
+        found = method["attacks"]
+        title = _labelled(method["title"], found["norm"], norms)
         if found["curve"] is not None:
             median = safe_quartiles(found["curve"])[1]
             style = {"color": colour, "linestyle": dashes, "linewidth": 2}
             axes.plot(sizes, median, drawstyle="steps-pre", label=f"{title}, certified", **style)
-        medians = [outcome["measured"]["median"] for outcome in found["outcomes"]]
+        medians = [outcome[first["name"]]["median"] for outcome in found["outcomes"]]
         # Side by side: equal medians would hide each other.
         beside = reached + 0.022 * width * (place - (len(ordered) - 1) / 2)
         style = {"color": colour, "linestyle": "none", "marker": MARKERS[place % len(MARKERS)]}
@@ -130,8 +142,11 @@ def attack_figure(
     return figure
 
 
-def _plot_over_epsilon(ylabel: str, norm: str, document: dict[str, Any]) -> tuple[Figure, Axes]:
-    """An empty plot of shares against perturbation size."""
+def _plot_over_epsilon(
+    ylabel: str, norms: Sequence[str], document: dict[str, Any]
+) -> tuple[Figure, Axes]:
+    """An empty plot of shares against perturbation size, in norms that may differ."""
+    norm = norms[0] if len({*norms}) == 1 else "each method's own norm"
     figure = Figure(figsize=(5.6, 3.9), dpi=_DPI, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(f"perturbation size ε ({norm}, {document['subject']['unit']})")
@@ -172,8 +187,9 @@ def png(figure: Figure, colours: int | None = None) -> bytes:
     return smaller.getvalue()
 
 
-def _features(plan: AuditPlan) -> str:
-    return share_or_count_text(plan.k).replace("%", " %")
+def _labelled(title: str, norm: str, norms: Sequence[str]) -> str:
+    """The title of a method, with its norm where several are in one plot."""
+    return title if len({*norms}) == 1 else f"{title} ({norm})"
 
 
 def _cycle(count: int) -> list[tuple[str, Any]]:

@@ -2,77 +2,87 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Final
-
-import torch
+from typing import Any
 
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.measure import attacks, metrics
-from captum_robust.audit.measure.summary import finite, summary
-from captum_robust.metrics import bootstrap_interval
-
-CONFIDENCE_LEVEL: Final = 0.95
+from captum_robust.audit.measure.columns.attacked.attacked import AttackColumn
+from captum_robust.audit.measure.columns.measured.measured import CONFIDENCE_LEVEL
+from captum_robust.audit.measure.columns.registry import columns_of
+from captum_robust.audit.measure.summary import summary
 
 Record = dict[str, Any]
 
 
-def about_attacks(plan: AuditPlan) -> dict[str, Any]:
-    """How methods were attacked, the same for all."""
+def about_attacks(plan: AuditPlan, words: Mapping[str, str]) -> dict[str, Any]:
+    """How methods were attacked, the same for all.
+
+    Args:
+        plan: of the audit.
+        words: what stands for ``{k}`` and the like in the columns' texts.
+    """
     return {
-        "norm": attacks.NORM,
         "claim": "redrawn",
         "settings": asdict(attacks.SETTINGS),
         "points": attacks.SETTINGS.points,
-        "epsilons": attacks.SETTINGS.epsilons(plan),
+        "epsilons": attacks.SETTINGS.epsilons(plan.epsilon),
+        "columns": [column.describe(words) for column in columns_of(plan.columns).attacked],
     }
 
 
-def about_metrics() -> dict[str, Any]:
-    """What was measured and how, the same for all methods."""
+def about_metrics(plan: AuditPlan, words: Mapping[str, str]) -> dict[str, Any]:
+    """What was measured and how, the same for all methods; arguments as above."""
     return {
         "settings": asdict(metrics.SETTINGS),
         "confidence_level": CONFIDENCE_LEVEL,
-        "columns": [{"name": name, **asdict(column)} for name, column in metrics.COLUMNS.items()],
+        "columns": [column.describe(words) for column in columns_of(plan.columns).measured],
     }
 
 
-def attacked(records: Sequence[tuple[int, Record]]) -> dict[str, Any] | None:
+def attacked(records: Sequence[tuple[int, Record]], plan: AuditPlan) -> dict[str, Any] | None:
     """One method's overlaps under attack, and what the redrawn claim certifies.
 
-    ``measured`` and ``random`` bound the worst case from above, ``certified`` from below.
+    What an attack leaves bounds the worst case from above, ``certified`` from below.
 
     Args:
         records: number of an example and what was found of it.
+        plan: of the audit.
     """
     found = [(index, record["attacks"]) for index, record in records if record["attacks"]]
     if not found:
         return None
     pieces = [piece for _, piece in found]
-    first = pieces[0]
+    first, examples = pieces[0], [index for index, _ in found]
+    columns = columns_of(plan.columns).attacked
     return {
         "seconds": sum(piece["seconds"] for piece in pieces),
-        "examples": [index for index, _ in found],
+        # Records of version 1 are all of l2 attacks.
+        "norm": first.get("norm", attacks.UNSMOOTHED_NORM),
+        "examples": examples,
         "redrawn": None
         if first["redrawn"] is None
         else summary([piece["redrawn"] for piece in pieces]),
         "curve": None if first["curve"] is None else [piece["curve"] for piece in pieces],
         "outcomes": [
-            _outcome([piece["outcomes"][place] for piece in pieces], [index for index, _ in found])
+            _outcome([piece["outcomes"][place] for piece in pieces], examples, columns)
             for place in range(len(first["outcomes"]))
         ],
     }
 
 
-def _outcome(outcomes: Sequence[Record], examples: Sequence[int]) -> dict[str, Any]:
+def _outcome(
+    outcomes: Sequence[Record], examples: Sequence[int], columns: Sequence[AttackColumn]
+) -> dict[str, Any]:
     """All examples within one radius."""
     certified = [outcome["certified"] for outcome in outcomes]
     return {
         "epsilon": outcomes[0]["epsilon"],
-        "measured": summary([outcome["measured"] for outcome in outcomes], upper=True),
-        "random": summary([outcome["random"] for outcome in outcomes], upper=True),
+        **{
+            column.name: column.summary([outcome[column.name] for outcome in outcomes])
+            for column in columns
+        },
         "certified": None if certified[0] is None else summary(certified),
         "contradicted": [
             example
@@ -82,15 +92,15 @@ def _outcome(outcomes: Sequence[Record], examples: Sequence[int]) -> dict[str, A
     }
 
 
-def measured(records: Sequence[tuple[int, Record]], seed: int) -> dict[str, Any] | None:
+def measured(records: Sequence[tuple[int, Record]], plan: AuditPlan) -> dict[str, Any] | None:
     """One method's columns: values, their mean and its interval; curves where there are radii."""
     found = [(index, record["metrics"]) for index, record in records if record["metrics"]]
     if not found:
         return None
     pieces = [piece for _, piece in found]
     columns = {
-        name: _column([piece["values"][name] for piece in pieces], seed)
-        for name in pieces[0]["values"]
+        column.name: column.summary([piece["values"][column.name] for piece in pieces], plan.seed)
+        for column in columns_of(plan.columns).measured
     }
     for name in pieces[0]["curves"]:
         columns[name]["by_radius"] = [piece["curves"][name] for piece in pieces]
@@ -102,27 +112,16 @@ def measured(records: Sequence[tuple[int, Record]], seed: int) -> dict[str, Any]
 
 
 def contradictions(
-    title: str, records: Sequence[tuple[int, Record]], labels: Sequence[str]
+    title: str, records: Sequence[tuple[int, Record]], labels: Sequence[str], plan: AuditPlan
 ) -> list[str]:
     """A sentence for each example of which an attack left less than is certified."""
+    names = [column.name for column in columns_of(plan.columns).attacked]
     return [
         f"{title}, example {index} ({labels[index]}): "
         f"an attack within epsilon = {outcome['epsilon']:g} left "
-        f"{100 * min(outcome['measured'], outcome['random']):.1f} % of the top features, "
+        f"{100 * min(outcome[name] for name in names):.1f} % of the top features, "
         f"although {100 * outcome['certified']:.1f} % were certified."
         for index, record in records
         for outcome in (record["attacks"]["outcomes"] if record["attacks"] else [])
         if outcome["contradicted"]
     ]
-
-
-def _column(values: Sequence[float | None], seed: int) -> dict[str, Any]:
-    """Values, their mean, and the ends of its interval where there are two values."""
-    numbers = torch.tensor(
-        [math.nan if value is None else value for value in values], dtype=torch.float64
-    )
-    interval = None
-    if len(numbers) > 1:
-        found = bootstrap_interval(numbers, confidence_level=CONFIDENCE_LEVEL, seed=seed)
-        interval = [found.low, found.high]
-    return {"values": list(values), "mean": finite(float(numbers.mean())), "interval": interval}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from captum_robust.audit.ask.methods import METHODS
 from captum_robust.audit.load.images import Picture
+from captum_robust.audit.measure import rounding
+from captum_robust.audit.measure.columns.registry import columns_of
 from captum_robust.audit.report import document as numbers
-from captum_robust.audit.report import rounding
 from captum_robust.audit.report.document import Results
 from captum_robust.audit.report.figures import SHOWN
 
@@ -42,7 +43,8 @@ def render_page(document: dict[str, Any], images: dict[str, bytes]) -> str:
             unsmoothed=numbers.UNSMOOTHED,
             script=_safe(script),
             script_hash=_safe(content_hash(script)),
-            **_thresholds(),
+            columns=columns_of(tuple(settings["columns"])),
+            norms=norm_words(document["methods"]),
         )
     )
 
@@ -50,6 +52,7 @@ def render_page(document: dict[str, Any], images: dict[str, bytes]) -> str:
 def render_examples(document: dict[str, Any], results: Results) -> Iterator[tuple[str, str]]:
     """A page for each example: its path inside the report's folder, and its HTML."""
     template = _environment().get_template("example.html")
+    columns = columns_of(tuple(document["settings"]["columns"]))
     records = {name: dict(found) for name, found in results.methods.items()}
     pages = [Path(example["page"]).name for example in document["examples"]]
     for example, (_, record) in zip(document["examples"], results.examples, strict=True):
@@ -66,9 +69,29 @@ def render_examples(document: dict[str, Any], results: Results) -> Iterator[tupl
                 k_count=document["k_count"],
                 previous=pages[index - 1] if index else None,
                 next=pages[index + 1] if index + 1 < len(pages) else None,
-                **_thresholds(),
+                about=document["columns"],
+                attacks=document["attacks"],
+                columns=columns,
             ),
         )
+
+
+def norm_words(methods: Sequence[dict[str, Any]]) -> str:
+    """The norms that the certificates of all methods are about, each once.
+
+    Example:
+        >>> from captum_robust.audit.report.page import norm_words
+        >>> certified = {"answers": {}, "norm": "l2 norm", "title": "A"}
+        >>> norm_words([certified | {"answers": {"overlap": {}}}])
+        'l2 norm'
+    """
+    titles: dict[str, list[str]] = {}
+    for method in methods:
+        if method["answers"]:
+            titles.setdefault(method["norm"], []).append(method["title"])
+    if len(titles) < 2:
+        return "".join(titles)
+    return " or ".join(f"{norm} ({', '.join(named)})" for norm, named in titles.items())
 
 
 def log_span(settings: dict[str, Any]) -> float:
@@ -105,13 +128,7 @@ def _environment() -> Any:
     )
     environment.filters |= {
         "share": rounding.share,
-        "cosine": rounding.cosine,
-        "angle": rounding.angle,
-        "radius": rounding.radius,
         "fact": rounding.fact,
-        "measured_share": rounding.measured_share,
-        "estimate": rounding.estimate,
-        "interval": rounding.interval,
     }
     return environment
 
@@ -125,13 +142,6 @@ def _safe(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)
-
-
-def _thresholds() -> dict[str, float]:
-    return {
-        "overlap_threshold": numbers.OVERLAP_THRESHOLD,
-        "cosine_threshold": numbers.COSINE_THRESHOLD,
-    }
 
 
 def _rows(document: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from captum_robust.audit.report import rounding
+from captum_robust.audit.measure import rounding
+from captum_robust.audit.measure.columns.attacked.attacked import AttackColumn
+from captum_robust.audit.measure.columns.certified.certified import CertifiedColumn
+from captum_robust.audit.measure.columns.registry import columns_of
 
 
 def text_table(document: dict[str, Any]) -> str:
@@ -20,18 +23,11 @@ def text_table(document: dict[str, Any]) -> str:
 
 def certified_table(document: dict[str, Any]) -> str:
     """The certified medians of every method."""
-    settings = document["settings"]
-    rows: list[tuple[str, ...]] = [
-        (
-            "method",
-            f"overlap, top {document['k_count']}",
-            "cosine",
-            "angle",
-            "radius of overlap 50 %",
-            "radius of cosine 0.9",
-        )
-    ]
-    rows += [_row(method) for method in document["methods"]]
+    settings, about = document["settings"], document["columns"]
+    radii = [column["radius_title"] for column in about if column["threshold"] is not None]
+    rows: list[tuple[str, ...]] = [("method", *(column["title"] for column in about), *radii)]
+    columns = columns_of(tuple(settings["columns"])).certified
+    rows += [_row(method, columns) for method in document["methods"]]
     title = (
         f"Certified at epsilon = {settings['epsilon']:g}, medians over "
         f"{len(document['examples'])} examples, each statement with probability "
@@ -42,13 +38,15 @@ def certified_table(document: dict[str, Any]) -> str:
 
 def attack_table(document: dict[str, Any]) -> str:
     """What attacks left of the top features, beside what is certified of a redrawn map."""
-    head = ("method", "epsilon", "certified", "attack left", "random search left")
-    rows: list[tuple[str, ...]] = [head]
+    columns = columns_of(tuple(document["settings"]["columns"])).attacked
+    titles = [column["title"] for column in document["attacks"]["columns"]]
+    rows: list[tuple[str, ...]] = [("method", "norm", "epsilon", "certified", *titles)]
     for method in document["methods"]:
-        outcomes = method["attacks"]["outcomes"] if method["attacks"] else []
-        rows += [_attack_row(method["title"], outcome) for outcome in outcomes]
+        found = method["attacks"] or {"norm": "", "outcomes": []}
+        for outcome in found["outcomes"]:
+            rows.append((method["title"], found["norm"], *_attack_cells(outcome, columns)))
     title = (
-        f"Overlap of the top {document['k_count']} under l2 attack, medians over "
+        f"Overlap of the top {document['k_count']} under attack, medians over "
         f"{len(document['examples'])} examples; certified between two maps of as many draws:"
     )
     return "\n".join([title, "", *_aligned(rows)])
@@ -57,17 +55,17 @@ def attack_table(document: dict[str, Any]) -> str:
 def metric_table(document: dict[str, Any]) -> str:
     """The mean of every metric, and below it its interval."""
     about = document["metrics"]
-    columns = about["columns"]
-    rows: list[tuple[str, ...]] = [("method", *(column["title"] for column in columns))]
-    arrows = ("higher" if column["higher_is_better"] else "lower" for column in columns)
-    rows.append(("better:", *arrows))
+    columns = columns_of(tuple(document["settings"]["columns"])).measured
+    titles = (column["title"] for column in about["columns"])
+    rows: list[tuple[str, ...]] = [("method", *titles)]
+    rows.append(("better:", *(column.direction for column in columns)))
     for method in document["methods"]:
         if method["metrics"] is None:
             rows.append((method["title"], "not measured"))
             continue
-        found = [method["metrics"]["columns"][column["name"]] for column in columns]
-        rows.append((method["title"], *(rounding.estimate(one["mean"]) for one in found)))
-        rows.append(("", *(rounding.interval(one["interval"]) for one in found)))
+        found = [(column, method["metrics"]["columns"][column.name]) for column in columns]
+        rows.append((method["title"], *(column.show(one["mean"]) for column, one in found)))
+        rows.append(("", *(column.show_interval(one["interval"]) for column, one in found)))
     title = (
         f"Measured, means over {len(document['examples'])} examples and their "
         f"{100 * about['confidence_level']:g} % bootstrap intervals:"
@@ -75,29 +73,27 @@ def metric_table(document: dict[str, Any]) -> str:
     return "\n".join([title, "", *_aligned(rows)])
 
 
-def _attack_row(title: str, outcome: dict[str, Any]) -> tuple[str, ...]:
+def _attack_cells(outcome: dict[str, Any], columns: Sequence[AttackColumn]) -> Iterator[str]:
     certified = outcome["certified"]
-    return (
-        title,
-        f"{outcome['epsilon']:g}",
-        "none" if certified is None else rounding.share(certified["median"]),
-        rounding.measured_share(outcome["measured"]["median"]),
-        rounding.measured_share(outcome["random"]["median"])
-        + (" ERROR" if outcome["contradicted"] else ""),
-    )
+    yield f"{outcome['epsilon']:g}"
+    yield "none" if certified is None else rounding.share(certified["median"])
+    left = [column.show(outcome[column.name]["median"]) for column in columns]
+    yield from left[:-1]
+    yield left[-1] + (" ERROR" if outcome["contradicted"] else "")
 
 
-def _row(method: dict[str, Any]) -> tuple[str, ...]:
+def _row(method: dict[str, Any], columns: Sequence[CertifiedColumn]) -> tuple[str, ...]:
     answers = method["answers"]
     if answers is None:
         return method["title"], method["status"]
     return (
         method["title"],
-        rounding.share(answers["overlap"]["median"]),
-        rounding.cosine(answers["cosine"]["median"]),
-        rounding.angle(answers["angle"]["median"]),
-        rounding.radius(answers["overlap"]["radius"]["median"]),
-        rounding.radius(answers["cosine"]["radius"]["median"]),
+        *(column.show(answers[column.name]["median"]) for column in columns),
+        *(
+            column.show_radius(answers[column.name]["radius"]["median"])
+            for column in columns
+            if column.threshold is not None
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Several processes on one audit, as ``torchrun`` starts them; one process is a team of its own."""
+"""Several processes on one audit, as ``torchrun`` starts them; one process works alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT: Final = timedelta(seconds=60)
 _POLL: Final = 0.05
 
 
-class Team:
+class Processes:
     """The processes of one audit; a context that tells the others how it ended.
 
     Examples are shared out; no numbers are exchanged but through the journal. Each process gives
@@ -55,7 +55,7 @@ class Team:
             return self._device
         return f"cuda:{_place('LOCAL_RANK', 0) % max(torch.cuda.device_count(), 1)}"
 
-    def __enter__(self) -> Team:
+    def __enter__(self) -> Processes:
         if self.size == 1:
             return self
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +13,10 @@ from captum_robust.audit.load.images import Picture, side_of_pictures
 from captum_robust.audit.load.source import Source
 from captum_robust.audit.load.subject import Subject
 from captum_robust.audit.measure.attacks import AttackedMethod, AttackOutcome
+from captum_robust.audit.measure.columns.registry import columns_of
 from captum_robust.audit.measure.metrics import MeasuredMethod
 from captum_robust.audit.measure.runner import MethodResult
 from captum_robust.audit.measure.summary import finite
-from captum_robust.certificates import Certificate
-
-OVERLAP_THRESHOLD: Final = 0.5
-COSINE_THRESHOLD: Final = 0.9
 
 _FINE, _COARSE = 101, 21
 _MANY: Final = 10_000  # features from which a curve's points take seconds
@@ -62,7 +58,10 @@ def result_record(
         "noise": certificate.noise,
         "norm": certificate.shift.norm,
         "certificate": certificate.to_dict(),
-        "answers": _answers(certificate, plan, sizes),
+        "answers": {
+            column.name: column.record(certificate, plan, sizes)
+            for column in columns_of(plan.columns).certified
+        },
         # Its number in the certificate says nothing to a reader of the report.
         "statement": certificate.statement(plan.epsilon, plan.k, 0).replace("  example 0, ", "  "),
     }
@@ -95,24 +94,6 @@ def save_arrays(result: MethodResult, path: Path) -> None:
         np.savez_compressed(file, map=result.maps[0].numpy())
 
 
-def _answers(certificate: Certificate, plan: AuditPlan, sizes: list[float]) -> dict[str, Any]:
-    """What a certificate says at the plan's epsilon, along the curve, and its radii."""
-    overlap, cosine = OVERLAP_THRESHOLD, COSINE_THRESHOLD
-    return {
-        "overlap": {
-            "value": _one(certificate.overlap(plan.epsilon, plan.k)),
-            "curve": certificate.curve("overlap", sizes, k=plan.k)[0].tolist(),
-            "radius": _one(certificate.certified_radius(overlap=overlap, k=plan.k)),
-        },
-        "cosine": {
-            "value": _one(certificate.cosine(plan.epsilon)),
-            "curve": certificate.curve("cosine", sizes)[0].tolist(),
-            "radius": _one(certificate.certified_radius(cosine=cosine)),
-        },
-        "angle": {"value": _one(certificate.angle(plan.epsilon))},
-    }
-
-
 def _attacked(
     found: AttackedMethod | None, plan: AuditPlan, sizes: list[float]
 ) -> dict[str, Any] | None:
@@ -124,6 +105,7 @@ def _attacked(
         curve = found.certificate.curve("overlap", sizes, k=plan.k)[0].tolist()
     return {
         "seconds": found.seconds,
+        "norm": found.norm,
         "redrawn": None if found.redrawn is None else _one(found.redrawn),
         "curve": curve,
         "outcomes": [_outcome(outcome) for outcome in found.outcomes],
@@ -133,8 +115,7 @@ def _attacked(
 def _outcome(outcome: AttackOutcome) -> dict[str, Any]:
     return {
         "epsilon": outcome.epsilon,
-        "measured": _one(outcome.measured),
-        "random": _one(outcome.random),
+        **{name: _one(left) for name, left in outcome.left.items()},
         "certified": None if outcome.certified is None else _one(outcome.certified),
         "contradicted": bool(outcome.contradicted),
     }
@@ -145,17 +126,11 @@ def _measured(found: MeasuredMethod | None) -> dict[str, Any] | None:
         return None
     return {
         "seconds": found.seconds,
-        "values": {name: finite(_value(values)) for name, values in found.values.items()},
+        "values": {name: _one(values) for name, values in found.values.items()},
         "curves": {name: curve[0].tolist() for name, curve in found.curves.items()},
     }
 
 
-def _value(values: Tensor) -> float:
-    """The value of the one example."""
-    return float(values[0])
-
-
 def _one(values: Tensor) -> float | None:
     """The value of the one example, None where it is infinite."""
-    value = _value(values)
-    return None if math.isinf(value) else value
+    return finite(float(values[0]))

@@ -10,11 +10,10 @@ from typing import Final
 import torch
 
 from captum_robust.audit.ask.plan import AuditPlan
-from captum_robust.audit.ask.usage import OF_USER_CODE, Skipped, UsageError
-from captum_robust.audit.load.row_by_row import first_line
+from captum_robust.audit.ask.usage import OF_USER_CODE, Skipped, UsageError, first_line
 from captum_robust.audit.load.source import Source
 from captum_robust.audit.load.subject import Subject, check_fit
-from captum_robust.audit.measure.attacks import l2_attack
+from captum_robust.audit.measure.attacks import top_attack
 from captum_robust.audit.measure.memory import halving, is_out_of_memory
 from captum_robust.audit.measure.runner import run_method
 
@@ -22,7 +21,7 @@ _FEW: Final = 2  # samples of a trial
 _FLAT: Final = "the net's second derivatives are zero"
 
 
-def prove(source: Source, plan: AuditPlan, subject: Subject) -> None:
+def trial(source: Source, plan: AuditPlan, subject: Subject) -> None:
     """Tries every method, attacks included, on one example and a few samples.
 
     Raises:
@@ -32,7 +31,7 @@ def prove(source: Source, plan: AuditPlan, subject: Subject) -> None:
         check_fit(plan, subject)
     except ValueError as error:
         raise UsageError(f"{error} See captum-robust audit --help.") from None
-    reasons = {name: _trial(name, plan, subject) for name in plan.methods}
+    reasons = {name: _fault_of(name, plan, subject) for name in plan.methods}
     working = [name for name, reason in reasons.items() if reason is None]
     if len(working) < len(reasons):
         said = " ".join(
@@ -85,7 +84,7 @@ def first_subject(source: Source) -> Subject:
     raise UsageError(f"`--data` must hold an example that can be explained, got none; {reason}")
 
 
-def _trial(name: str, plan: AuditPlan, subject: Subject) -> str | None:
+def _fault_of(name: str, plan: AuditPlan, subject: Subject) -> str | None:
     """Why a method does not work; None where it does, or where only this example is at fault."""
     brief = replace(plan, nt_samples=_FEW, batch_size=_FEW, attacks=False, metrics=False)
     try:
@@ -111,7 +110,7 @@ def _one_step(name: str, plan: AuditPlan, subject: Subject) -> None:
     """
     with torch.no_grad():
         predicted = subject.model(subject.inputs).argmax(1)
-    attack = l2_attack(name, plan, replace(subject, targets=predicted))
+    attack = top_attack(name, plan, replace(subject, targets=predicted))
     attack.perturb(subject.inputs, radius=plan.epsilon or 0.01, step_num=1, target=predicted)
 
 

@@ -21,7 +21,7 @@ from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.ask.usage import UsageError
 from captum_robust.audit.load.exported import InChunks, refuse_code
 from captum_robust.audit.load.models import Normalized, load_model, normalized
-from captum_robust.audit.load.row_by_row import fitted
+from captum_robust.audit.load.row_by_row import row_by_row
 from tests.audit.conftest import Report, run_audit
 
 SHAPE = (3, 8, 8)
@@ -89,7 +89,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_file_answers_as_the_net_it_was_made_of(kind: str, tmp_path: Path) -> None:
     model = load_model(AuditPlan(model=str(MAKERS[kind](tmp_path)))).module
-    model = fitted(model, torch.rand(1, *SHAPE))
+    model = row_by_row(model, torch.rand(1, *SHAPE))
     rows = torch.rand(5, *SHAPE, requires_grad=True)
     net = small_net().requires_grad_(False)
     torch.testing.assert_close(model(rows), net(rows))
@@ -242,7 +242,7 @@ def test_a_net_of_single_rows_is_handed_them() -> None:
         def forward(self, rows: Tensor) -> Tensor:
             return rows.reshape(1, -1)[:, :3] * 2
 
-    model = fitted(Single(), torch.rand(1, *SHAPE))
+    model = row_by_row(Single(), torch.rand(1, *SHAPE))
     assert isinstance(model, InChunks)
     rows = torch.rand(4, *SHAPE)
     torch.testing.assert_close(model(rows), rows.flatten(1)[:, :3] * 2)
@@ -291,7 +291,7 @@ class Pair(nn.Module):
 
 def test_scores_must_be_a_tensor() -> None:
     with pytest.raises(UsageError, match=r"as a Tensor, got tuple\. Wrap the model"):
-        fitted(Pair(), torch.rand(1, 3, 4, 4))
+        row_by_row(Pair(), torch.rand(1, 3, 4, 4))
 
 
 @pytest.mark.parametrize(

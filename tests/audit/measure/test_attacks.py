@@ -12,17 +12,16 @@ from captum_robust.audit.ask.methods import METHODS
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.load.digits import predict
 from captum_robust.audit.load.subject import Subject
-from captum_robust.audit.measure import attacks
+from captum_robust.audit.measure import attacks, rounding
 from captum_robust.audit.measure.attacks import (
     AttackOutcome,
     attack_method,
     attackable,
-    l2_attack,
     redrawn,
+    top_attack,
 )
-from captum_robust.audit.measure.explanation import apart, explanation
+from captum_robust.audit.measure.explanation import Purpose, explanation, seed_for
 from captum_robust.audit.measure.runner import cost, run_method
-from captum_robust.audit.report import rounding
 from captum_robust.certificates import Certificate
 from captum_robust.noise import UniformBoxNoise
 from tests.audit.conftest import GENTLE, SMALL, Report, run_audit
@@ -33,7 +32,7 @@ FALSE_SAMPLES = 10**6
 def certify(plan: AuditPlan, subject: Subject, name: str, **settings: object) -> Certificate:
     return (
         METHODS[name]
-        .build(subject.model, plan)
+        .build(subject.model, plan.keep)
         .certify(
             subject.inputs,
             target=subject.targets,
@@ -88,7 +87,7 @@ def test_measures_what_is_written_down(thorough: Report, plan: AuditPlan, subjec
 def test_attacked_points_lie_in_ball_and_box_and_keep_the_prediction(
     name: str, plan: AuditPlan, subject: Subject
 ) -> None:
-    points = l2_attack(name, plan, subject).perturb(
+    points = top_attack(name, plan, subject).perturb(
         subject.inputs, radius=0.5, target=subject.targets, step_num=5, seed=0
     )
     moved = (points - subject.inputs).flatten(1).norm(dim=1)
@@ -111,8 +110,8 @@ def test_judged_by_as_many_draws_as_certified_but_others(
     monkeypatch.setattr(attacks, "SETTINGS", replace(GENTLE, steps=1))
     attack_method("uniform", plan, subject, certify(plan, subject, "uniform"))
     assert [samples for samples, _ in asked] == [plan.nt_samples]
-    assert asked[0][1] not in (plan.seed, apart(plan.seed, attacks._ATTACKER))
-    method = METHODS["uniform"].build(subject.model, plan)
+    assert asked[0][1] not in (plan.seed, seed_for(plan.seed, Purpose.ATTACK))
+    method = METHODS["uniform"].build(subject.model, plan.keep)
     first, second = (explanation(method, plan, subject, 20, seed) for seed in (0, 1))
     assert not torch.equal(first(subject.inputs), second(subject.inputs))
 
@@ -121,8 +120,8 @@ def test_gradient_attack_moves_an_unsmoothed_map_more_than_random_search(
     plan: AuditPlan, subject: Subject
 ) -> None:
     outcomes = attack_method("saliency", replace(plan, epsilon=0.1), subject, None).outcomes
-    measured = torch.stack([outcome.measured for outcome in outcomes])
-    random = torch.stack([outcome.random for outcome in outcomes])
+    measured = torch.stack([outcome.left["measured"] for outcome in outcomes])
+    random = torch.stack([outcome.left["random"] for outcome in outcomes])
     assert measured.mean() < random.mean()
     assert measured[-1].mean() < measured[0].mean()
 
@@ -131,8 +130,10 @@ def test_a_value_below_the_certified_one_is_a_contradiction() -> None:
     shares = torch.tensor([0.5, 0.5, 0.5, 1.0], dtype=torch.float64)
     outcome = AttackOutcome(
         epsilon=0.1,
-        measured=torch.tensor([0.5, 0.4375, 1.0, 1.0], dtype=torch.float64),
-        random=torch.tensor([0.5, 1.0, 0.4375, 1.0], dtype=torch.float64),
+        left={
+            "measured": torch.tensor([0.5, 0.4375, 1.0, 1.0], dtype=torch.float64),
+            "random": torch.tensor([0.5, 1.0, 0.4375, 1.0], dtype=torch.float64),
+        },
         certified=shares,
     )
     assert outcome.contradicted == [1, 2]
@@ -181,7 +182,7 @@ def test_epsilon_zero_is_sampling_alone(plan: AuditPlan, subject: Subject) -> No
     still = replace(plan, epsilon=0.0)
     [outcome] = attack_method("saliency", still, subject, None).outcomes
     assert outcome.epsilon == 0.0
-    assert outcome.measured.tolist() == outcome.random.tolist() == [1.0] * 3
+    assert outcome.left["measured"].tolist() == outcome.left["random"].tolist() == [1.0] * 3
 
 
 def test_the_cost_said_beforehand(plan: AuditPlan, subject: Subject, thorough: Report) -> None:

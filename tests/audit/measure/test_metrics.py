@@ -12,10 +12,10 @@ from scipy import stats
 from captum_robust.audit.ask.methods import METHODS
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.load.subject import Subject
-from captum_robust.audit.measure import metrics
+from captum_robust.audit.measure import metrics, rounding
+from captum_robust.audit.measure.columns.measured import MEASURED, measurement
 from captum_robust.audit.measure.explanation import explanation
-from captum_robust.audit.measure.metrics import COLUMNS, measure_method
-from captum_robust.audit.report import rounding
+from captum_robust.audit.measure.metrics import measure_method
 from tests.audit.conftest import BRIEF, Report
 
 METHOD_NAMES = ("saliency", "uniform", "sparsified")
@@ -24,7 +24,7 @@ METHOD_NAMES = ("saliency", "uniform", "sparsified")
 def test_columns_are_those_of_the_papers(thorough: Report) -> None:
     about = thorough.document["metrics"]
     names = [column["name"] for column in about["columns"]]
-    assert names == list(COLUMNS)
+    assert names == [column.name for column in MEASURED]
     worse = {column["name"] for column in about["columns"] if not column["higher_is_better"]}
     assert worse == {"cdl", "cosd"}
     assert about["settings"]["attack_radii"] == [2, 4, 8, 16]
@@ -59,13 +59,13 @@ def test_measures_of_known_maps(
 ) -> None:
     """The attack replaced by one that returns the inputs shifted by one pixel."""
     monkeypatch.setattr(metrics, "SETTINGS", BRIEF)
-    monkeypatch.setattr(metrics, "TopKAttack", lambda *args, **kwargs: shifted)
+    monkeypatch.setattr(measurement, "TopKAttack", lambda *args, **kwargs: shifted)
 
     def shifted(inputs, radius, target=None, seed=None, **rest):
         return inputs.roll(1, -1)
 
     found = measure_method("saliency", plan, subject)
-    explain = explanation(METHODS["saliency"].build(subject.model, plan), plan, subject, 1, 0)
+    explain = explanation(METHODS["saliency"].build(subject.model, plan.keep), plan, subject, 1, 0)
     before, after = (explain(x).squeeze(1).double() for x in (subject.inputs, shifted_of(subject)))
     for example, (one, other) in enumerate(zip(before, after, strict=True)):
         rho = stats.spearmanr(one.flatten(), other.flatten()).statistic
@@ -93,7 +93,7 @@ def centre(image: torch.Tensor) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", ["uniform", "sparsified"])
 def test_smoothed_maps_share_their_noise(name: str, plan: AuditPlan, subject: Subject) -> None:
-    method = METHODS[name].build(subject.model, plan)
+    method = METHODS[name].build(subject.model, plan.keep)
     explain = explanation(method, plan, subject, 8, 0)
     assert torch.equal(explain(subject.inputs), explain(subject.inputs))
 
@@ -117,9 +117,8 @@ def test_the_cost_said_beforehand(thorough: Report) -> None:
 
 def test_page_and_table_say_which_direction_is_better(thorough: Report) -> None:
     text = html.unescape(thorough.page)
-    for column in COLUMNS.values():
-        direction = "higher" if column.higher_is_better else "lower"
-        assert f"<b>{column.title}</b> ({direction} is better): {column.about}" in text
+    for column in MEASURED:
+        assert f"<b>{column.title}</b> ({column.direction} is better): {column.about}" in text
     assert "better:" in thorough.printed
     for name in METHOD_NAMES:
         for found in thorough.method(name)["metrics"]["columns"].values():

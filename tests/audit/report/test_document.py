@@ -41,7 +41,7 @@ def certificates(plan: AuditPlan, subject: Subject) -> dict[str, Certificate]:
 
 def test_says_what_made_it(report: Report) -> None:
     document = report.document
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
     assert document["settings"] == {
         "methods": ["saliency", "uniform", "sparsified"],
         "noise": 0.5,
@@ -62,6 +62,7 @@ def test_says_what_made_it(report: Report) -> None:
         "target": None,
         "batch_size": None,
         "threads": None,
+        "columns": [],
         "gray": False,
         "attacks": False,
         "metrics": False,

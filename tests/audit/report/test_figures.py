@@ -43,7 +43,8 @@ def test_maps_stand_below_their_inputs(report: Report, plan: AuditPlan, subject:
 def test_curves_show_the_median_and_say_their_units(question: str, report: Report) -> None:
     before = dict(matplotlib.rcParams)
     certified = report.document["methods"][1:]
-    figure = curve_figure(question, "share", certified, report.document)
+    [column] = [about for about in report.document["columns"] if about["name"] == question]
+    figure = curve_figure(column | {"axis": "share"}, certified, report.document)
     [axes], [legend] = figure.axes, figure.legends
     assert axes.get_xlabel() == "perturbation size ε (l2 norm, pixel values in [0, 1])"
     assert axes.get_ylabel() == "share"

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from captum_robust.audit.report import rounding
+from captum_robust.audit.measure import rounding
 from captum_robust.audit.report.page import render_page
 from captum_robust.audit.report.table import text_table
 from tests.audit.conftest import Report

@@ -162,6 +162,7 @@ def test_every_argument_but_the_folder_counts() -> None:
         "target": "label",
         "batch_size": 3,
         "threads": 2,
+        "columns": ("own:column",),
         "gray": True,
         "attacks": True,
         "metrics": True,

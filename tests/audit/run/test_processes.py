@@ -15,7 +15,7 @@ import pytest
 
 from captum_robust.audit.ask.usage import AuditFailure, UsageError
 from captum_robust.audit.run.journal import Journal
-from captum_robust.audit.run.processes import Team
+from captum_robust.audit.run.processes import Processes
 from captum_robust.audit.run.work import shares
 from tests.audit.conftest import Report, numbers, run_audit
 
@@ -78,7 +78,7 @@ def test_shares_are_disjoint_and_complete() -> None:
 
 def test_one_process_is_a_team_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with Team("cpu") as team:
+    with Processes("cpu") as team:
         assert team.leads and team.size == 1 and team.device == "cpu"
         assert team.share(3) == 3
         team.meet("here")
@@ -90,16 +90,16 @@ def test_each_process_has_an_accelerator_of_its_own(monkeypatch: pytest.MonkeyPa
     for name, value in (("RANK", "5"), ("LOCAL_RANK", "3"), ("WORLD_SIZE", "8")):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert Team("cuda").device == "cuda:1"
-    assert Team("cuda:0").device == "cuda:0"
-    assert Team("cpu").device == "cpu"
+    assert Processes("cuda").device == "cuda:1"
+    assert Processes("cuda:0").device == "cuda:0"
+    assert Processes("cpu").device == "cpu"
     monkeypatch.setenv("RANK", "one")
     with pytest.raises(UsageError, match="RANK must be a whole number, got 'one'"):
-        Team("cpu")
+        Processes("cpu")
 
 
 def test_a_failure_of_another_is_told_between_passes() -> None:
-    team = Team("cpu")
+    team = Processes("cpu")
     team._failure = "process 1 ended: the disk is full"
     with pytest.raises(AuditFailure, match="process 1 ended"):
         team.check()

@@ -12,7 +12,7 @@ def share(value: float) -> str:
     """A certified share in percent, rounded down.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import share
+        >>> from captum_robust.audit.measure.rounding import share
         >>> share(0.9999), share(0.0)
         ('99.9 %', '0.0 %')
     """
@@ -23,7 +23,7 @@ def cosine(value: float) -> str:
     """A certified cosine, rounded down; a value of 0 or less certifies nothing.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import cosine
+        >>> from captum_robust.audit.measure.rounding import cosine
         >>> cosine(0.98765), cosine(0.0)
         ('0.987', 'nothing')
     """
@@ -34,7 +34,7 @@ def angle(value: float) -> str:
     """A certified angle, rounded up; 90 degrees or more certify nothing of nonnegative maps.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import angle
+        >>> from captum_robust.audit.measure.rounding import angle
         >>> angle(12.31), angle(90.0)
         ('12.4°', 'nothing')
     """
@@ -45,7 +45,7 @@ def radius(value: float | None) -> str:
     """A certified radius, rounded down; ``None`` is no limit.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import radius
+        >>> from captum_robust.audit.measure.rounding import radius
         >>> radius(0.12349), radius(None)
         ('0.1234', 'any')
     """
@@ -56,7 +56,7 @@ def measured_share(value: float) -> str:
     """A share that an attack left, in percent, rounded up: a better attack may leave less.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import measured_share
+        >>> from captum_robust.audit.measure.rounding import measured_share
         >>> measured_share(0.6251), measured_share(1.0)
         ('62.6 %', '100.0 %')
     """
@@ -67,7 +67,7 @@ def estimate(value: float | None) -> str:
     """A measured value, rounded to the nearest.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import estimate
+        >>> from captum_robust.audit.measure.rounding import estimate
         >>> estimate(0.1266), estimate(None)
         ('0.127', 'undefined')
     """
@@ -78,7 +78,7 @@ def interval(ends: Sequence[float] | None) -> str:
     """The ends of an interval, or nothing where there are too few examples for one.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import interval
+        >>> from captum_robust.audit.measure.rounding import interval
         >>> interval([0.1, 0.2566]), interval(None)
         ('0.100-0.257', '')
     """
@@ -89,7 +89,7 @@ def fact(value: object) -> str:
     """A fact of any JSON type; shares to four digits, counts with thousands apart.
 
     Example:
-        >>> from captum_robust.audit.report.rounding import fact
+        >>> from captum_robust.audit.measure.rounding import fact
         >>> fact(0.97987), fact(7098)
         ('0.9799', '7,098')
     """

@@ -10,6 +10,26 @@ from torch import Tensor
 
 from captum_robust._base.checks import check_count
 
+# What random numbers are drawn for. Changing a number here changes what a seed draws.
+
+# -- purposes of streams -----------------------------------------------------------------------
+NOISE: Final = 0  # of smoothed attributions
+BASELINES: Final = 1  # rows of baselines, one for each noisy copy
+PERTURBATIONS: Final = 2  # random perturbations of evaluators
+DIRECTIONS: Final = 3  # random directions through Hessians
+ATTACK_NORMAL: Final = 101  # normal numbers of attacks
+ATTACK_UNIFORM: Final = 102  # uniform numbers of attacks
+
+# -- numbers of an attack's draws --------------------------------------------------------------
+MAX_STEPS: Final = 1_000_000  # of an attack: draws of one restart come before those of the next
+
+
+# -- offsets of seeds --------------------------------------------------------------------------
+SELECTION_SEED: Final = 1 << 62  # the search for a radius, apart from its final certificate
+AUDIT_ATTACK_SEED: Final = 1_000_000_007  # the attacker's own draws in an audit
+AUDIT_METRIC_SEED: Final = 3_000_000_019  # the same, where a metric attacks
+
+_SEEDS: Final = 2**63 - 1
 _WORD: Final = 0xFFFF_FFFF
 _LONG: Final = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -62,3 +82,26 @@ def _mix64(word: int) -> int:
     word = ((word ^ (word >> 30)) * 0xBF58_476D_1CE4_E5B9) & _LONG
     word = ((word ^ (word >> 27)) * 0x94D0_49BB_1331_11EB) & _LONG
     return word ^ (word >> 31)
+
+
+def resolved_seed(seed: int | None) -> int:
+    """The seed as given, or one drawn from torch's global generator.
+
+    One draw at the beginning decides everything: a method or a model that sets torch's seed while
+    it runs cannot repeat the noise.
+
+    Example:
+        >>> resolved_seed(5)
+        5
+    """
+    return int(torch.randint(_SEEDS, ())) if seed is None else seed
+
+
+def number_of_start(restart: int, attempt: int = 0) -> int:
+    """The number of the draw that begins a restart: even."""
+    return 2 * (restart * MAX_STEPS + attempt)
+
+
+def number_of_step(restart: int, step: int) -> int:
+    """The number of the draw of one step: odd, so apart from all starts."""
+    return 2 * (restart * MAX_STEPS + step) + 1

@@ -18,6 +18,7 @@ from captum_robust.attr.lrp import (
     RuleAttribution,
 )
 from captum_robust.attr.method.differentiable import differentiable
+from captum_robust.attr.sampling.spec import Sampling
 from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.transforms.elementwise import Abs, Square
 from captum_robust.transforms.marks import Rank, Relax, Sparsify
@@ -43,6 +44,7 @@ __all__ = [
     "Relax",
     "RelaxedSparsifiedSmoothGrad",
     "RuleAttribution",
+    "Sampling",
     "ScaleToMax",
     "ScaledSmoothGrad",
     "Segments",

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final
+from dataclasses import fields, replace
+from typing import Any, Final, Literal, TypeVar, overload
 
 import torch
 from captum.attr import Attribution, NoiseTunnel
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from captum_robust._base.captum_privates import (
     SUPPORTED_NOISE_TUNNEL_TYPES,
     _format_output,
-    _format_tensor_into_tuples,
     _is_tuple,
     log_usage,
 )
 from captum_robust._base.checks import check_choice, check_inputs
-from captum_robust._base.vectors import feature_shapes
 from captum_robust.attr.method.arguments import travelling
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.method.guards import (
     refuse_dependent_samples,
-    refuse_non_finite,
     takes_many_baselines,
     warn_of_own_randomness,
 )
@@ -33,10 +32,12 @@ from captum_robust.attr.sampling.evidence import EvidenceCollector
 from captum_robust.attr.sampling.fast_copy import sampling_on_copy
 from captum_robust.attr.sampling.layer import explained_at, name_of
 from captum_robust.attr.sampling.moments import MapMoments
-from captum_robust.attr.sampling.passes import Pass, full_precision
-from captum_robust.attr.sampling.plan import Clamp, SamplingPlan
-from captum_robust.certificates import Certificate, MapRange, Shift
-from captum_robust.certificates.claim import Terms
+from captum_robust.attr.sampling.passes import Pass, one_pass
+from captum_robust.attr.sampling.plan import SamplingPlan
+from captum_robust.attr.sampling.spec import Sampling
+from captum_robust.attr.sampling.words import refuse_incomplete, refuse_unknown, routed
+from captum_robust.certificates import Certificate, Shift
+from captum_robust.certificates.claim import About, Claim, Terms
 from captum_robust.certificates.mixins import (
     CertificateMixin,
     CosineCertificateMixin,
@@ -49,6 +50,8 @@ from captum_robust.noise.levels import Levels, resolve_level
 from captum_robust.transforms.transform import Transform, as_transform, refuse_other_examples
 
 Maps = tuple[Tensor, ...]
+MapsT = TypeVar("MapsT", Tensor, Maps)
+Moment = Literal["smoothgrad", "smoothgrad_sq", "vargrad"]
 
 
 class SmoothedAttribution(CertificateMixin, NoiseTunnel):
@@ -100,26 +103,44 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         base = type(self.attribution_method).__name__
         return f"{type(self).__name__}({base}, {self.noise.name} noise, {self.transform!r})"
 
-    @log_usage(part_of_slo=True)
+    @overload
+    def attribute(
+        self, inputs: MapsT, *args: Any, return_convergence_delta: Literal[True], **kwargs: Any
+    ) -> tuple[MapsT, Tensor]: ...
+
+    @overload
     def attribute(
         self,
-        inputs: Tensor | Maps,
-        nt_type: str = "smoothgrad",
+        inputs: MapsT,
+        nt_type: Moment = "smoothgrad",
         nt_samples: int = 5,
         nt_samples_batch_size: int | None = None,
         stdevs: Levels | None = None,
         draw_baseline_from_distrib: bool = False,
         *,
         radius: Levels | None = None,
-        layer: nn.Module | None = None,
-        clamp: Clamp | None = None,
         seed: int | None = None,
-        example_ids: Sequence[int] | None = None,
         create_graph: bool = False,
-        optimize_model: bool = False,
-        show_progress: bool = False,
+        sampling: Sampling | None = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> MapsT: ...
+
+    @log_usage(part_of_slo=True)
+    def attribute(
+        self,
+        inputs: Tensor | Maps,
+        nt_type: Moment = "smoothgrad",
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: Levels | None = None,
+        draw_baseline_from_distrib: bool = False,
+        *,
+        radius: Levels | None = None,
+        seed: int | None = None,
+        create_graph: bool = False,
+        sampling: Sampling | None = None,
+        **kwargs: Any,
+    ) -> Tensor | Maps | tuple[Tensor | Maps, Tensor]:
         r"""Smoothed attributions; the words of :meth:`captum.attr.NoiseTunnel.attribute`, and more.
 
         Memory does not grow with ``nt_samples`` (unless a graph is kept). Sums are float64.
@@ -129,59 +150,76 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             nt_type: ``"smoothgrad"`` (mean), ``"smoothgrad_sq"`` (mean of squares) or
                 ``"vargrad"`` (variance, divided by N) of the transformed maps.
             nt_samples: noisy copies of each example.
-            nt_samples_batch_size: noisy copies of each example run together; chosen so that a pass
-                stays small where ``None``.
+            nt_samples_batch_size: see :class:`Sampling`.
             stdevs: per-coordinate standard deviation under every noise law: a number, a tensor
                 that broadcasts to its input, a :class:`~captum_robust.noise.Relative`, or a tuple
                 of these, one an input. Default 1.0.
             draw_baseline_from_distrib: draws a row of ``baselines`` for every noisy copy.
             radius: the ball's or box's radius in place of ``stdevs``.
-            layer: a module of the net, called once: noise is put on its output and the map is of
-                its output, all else as it is for these inputs. Then ``inputs`` may hold token
-                numbers, and noise levels, ``clamp`` and ``baselines`` are in units of the layer's
-                output (``captum.attr.LayerActivation`` gives that of a baseline).
-            clamp: ``(low, high)`` put on the noisy inputs; part of the explained function.
             seed: fixes the noise of sample i of example j as a function of (seed, i, j) alone;
-                torch's global generator decides where ``None``.
-            example_ids: the j of each example, default ``0 .. N-1``.
+                where ``None``, one seed is drawn from torch's global generator.
             create_graph: keeps the graph, so that losses and attacks go through the map.
-            optimize_model: samples on a frozen copy of the net with batch normalisation folded into
-                convolutions and channels last: the same function up to rounding, faster.
-            show_progress: a progress bar over passes.
-            **kwargs: passed on to the base method, expanded as Captum does. With
-                ``return_convergence_delta=True`` the deltas ``(N * nt_samples,)`` come with the
-                map, example-major: ``delta.view(N, nt_samples)`` has a row for each example;
-                a method that averages over baselines has a delta for each of them, last.
+            sampling: how the copies are made and run; its fields may be given by themselves.
+            **kwargs: fields of :class:`Sampling`; the rest is passed on to the base method,
+                expanded as Captum does. With ``return_convergence_delta=True`` the deltas
+                ``(N * nt_samples,)`` come with the map, example-major:
+                ``delta.view(N, nt_samples)`` has a row for each example; a method that averages
+                over baselines has a delta for each of them, last.
 
         Returns:
-            Maps as the base method gives them, after the transform, in their dtype.
+            Maps as the base method gives them, after the transform, in their dtype: a tensor for a
+            tensor, a tuple for a tuple (of ``layer``'s output, where one is given).
 
         Raises:
             ValueError: if an argument lies outside its range.
-            TypeError: if inputs cannot carry noise, or the method cannot carry a graph.
+            TypeError: if inputs cannot carry noise, the method cannot carry a graph, or an argument
+                is unknown.
             RuntimeError: if an attribution is not finite; says which sample and example.
         """
         check_choice("nt_type", nt_type, SUPPORTED_NOISE_TUNNEL_TYPES)
+        spec = routed(sampling or Sampling(), kwargs)
+        if nt_samples_batch_size is not None:
+            spec = replace(spec, nt_samples_batch_size=nt_samples_batch_size)
+        self._refuse_unknown("attribute", kwargs)
         graph = create_graph or self._graph
+        noise: dict[str, Any] = {
+            "stdevs": stdevs,
+            "radius": radius,
+            "samples": nt_samples,
+            "seed": seed,
+        }
         with (
-            sampling_on_copy(self.attribution_method, optimize_model, layer, graph),
-            travelling(self.attribution_method, inputs, kwargs) as kwargs,
-            explained_at(self.attribution_method, layer, inputs, kwargs, graph) as (point, given),
+            self._planned(
+                inputs, spec, kwargs, graph, draw_baseline=draw_baseline_from_distrib, **noise
+            ) as plan,
+            self.with_graph() if create_graph else nullcontext(),
         ):
-            plan = self._plan(
-                point,
-                stdevs=stdevs,
-                radius=radius,
-                samples=nt_samples,
-                batch=nt_samples_batch_size,
-                seed=seed,
-                example_ids=example_ids,
-                clamp=clamp,
-                arguments=given,
-                draw_baseline=draw_baseline_from_distrib,
-            )
-            with self.with_graph() if create_graph else nullcontext():
-                return self._averaged(plan, nt_type, show_progress)
+            return self._averaged(plan, nt_type, spec.show_progress)
+
+    @contextmanager
+    def _planned(
+        self,
+        inputs: Tensor | Maps,
+        spec: Sampling,
+        arguments: dict[str, Any],
+        graph: bool = False,
+        **settings: Any,
+    ) -> Iterator[SamplingPlan]:
+        """The sampling plan of a call, with the net as it is to be explained while it is open."""
+        base = self.attribution_method
+        with (
+            sampling_on_copy(base, spec.optimize_model, spec.layer, graph),
+            travelling(base, inputs, arguments) as carried,
+            explained_at(base, spec.layer, inputs, carried, graph) as (point, given),
+        ):
+            yield self._plan(point, spec, arguments=given, **settings)
+
+    def _refuse_unknown(self, call: str, words: Mapping[str, Any]) -> None:
+        """Raises where a call got a word that neither it nor the base method takes."""
+        own = {*inspect.signature(getattr(self, call)).parameters}
+        for spec in (Sampling, Claim) if call == "certify" else (Sampling,):
+            own |= {field.name for field in fields(spec)}
+        refuse_unknown(f"{type(self).__name__}.{call}", words, own, self.attribution_method)
 
     def _averaged(self, plan: SamplingPlan, nt_type: str, show_progress: bool) -> Any:
         """The moment of all samples, with the base method's deltas where they were asked for."""
@@ -208,25 +246,11 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         stdevs: Levels | None = None,
         radius: Levels | None = None,
         alpha: float = 0.05,
-        confidence: str = "auto",
-        claim: str = "reported",
-        route: str = "best",
-        published: bool = False,
-        norm_bound: float | None = None,
-        questions: Sequence[str] | None = None,
-        masks: Tensor | Maps | None = None,
-        until: Mapping[str, Any] | None = None,
-        max_samples: int = 8192,
-        eig_pairs: int | None = None,
-        memory_limit: int = 2**30,
-        nt_samples_batch_size: int | None = None,
-        layer: nn.Module | None = None,
-        clamp: Clamp | None = None,
         seed: int | None = None,
-        example_ids: Sequence[int] | None = None,
-        optimize_model: bool = False,
-        show_progress: bool = False,
-        **attribute_kwargs: Any,
+        masks: Tensor | Maps | None = None,
+        claim: Claim | About | None = None,
+        sampling: Sampling | None = None,
+        **kwargs: Any,
     ) -> Certificate:
         r"""Samples the map once and returns what holds of it for every perturbed input.
 
@@ -238,46 +262,25 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             inputs: floating-point tensors ``(N, *)``; a tuple is one concatenated vector.
             target: as in the base method's ``attribute``; frozen.
             nt_samples: independent noisy copies of each example, fixed beforehand; or give
-                ``until``.
+                ``until``, a field of ``claim``.
             stdevs: noise level, see :meth:`attribute`; give this or ``radius``.
             radius: the ball's or box's radius.
             alpha: each answer is wrong with probability of at most ``alpha``, in (0, 1).
-            confidence: ``"hoeffding"``, ``"kl"``, ``"empirical-bernstein"``,
-                ``"clopper-pearson"`` (0/1 maps), or ``"auto"``: the last for 0/1 maps, else kl.
-                ``"exact"`` takes the samples' averages for the expectations, so that what is lost
-                to sampling can be told from what is lost to the shift; an ``estimate``.
-            claim: ``"reported"`` compares the map computed here with the expected map at the
-                perturbed input, ``"population"`` the two expected maps, ``"redrawn"`` the map
-                computed here with one of as many fresh samples at the perturbed input.
-            route: ``"best"`` takes every admissible route, alpha shared among the events they rest
-                on; ``"elementwise"``, ``"l2"`` or, to compare with, ``"lecuyer"`` (Lecuyer et al.,
-                2019) and ``"renyi"`` (Liu et al., 2022, over ``UnitSum()``, with kl bounds) for
-                overlaps; ``"bounded"`` or ``"hcr"`` for cosines, angles and deviations. Center
-                smoothing has samples of its own:
-                :func:`~captum_robust.certificates.center_smoothing`.
-            published: the printed formulas, valid or not, to reproduce a paper; warns.
-            norm_bound: a proven bound on the l2 norm of every transformed map.
-            questions: questions that shall hold jointly; ``alpha`` is split among the events they
-                rest on.
+            seed: see :meth:`attribute`.
             masks: boolean regions that broadcast to the maps, for ``region_mass``; chosen before
                 sampling.
-            until: a statement such as ``{"overlap": 0.5, "epsilon": 0.03, "k": 0.1}``: looks after
-                128, 256, 512, ... samples, alpha shared among the looks, and stops when every
-                example has it or will not get it; ``certificate.nt_samples`` says when that was.
-            max_samples: the budget of ``until``.
-            eig_pairs: cap on the pairs of samples whose spectrum is taken.
-            memory_limit: bytes of pair differences kept in memory; beyond it in a temporary file.
-            layer: see :meth:`attribute`; perturbations are then those of the layer's output.
-            nt_samples_batch_size, clamp, seed, example_ids, optimize_model, show_progress: see
-                :meth:`attribute`.
-            **attribute_kwargs: passed on to the base method.
+            claim: what is claimed and by which means; its fields may be given by themselves, such
+                as ``claim="redrawn"``, ``confidence=``, ``route=``, ``questions=`` or ``until=``.
+            sampling: how the copies are made and run; its fields may be given by themselves.
+            **kwargs: fields of :class:`~captum_robust.certificates.Claim` and :class:`Sampling`;
+                the rest is passed on to the base method.
 
         Returns:
             An immutable :class:`~captum_robust.certificates.Certificate`.
 
         Raises:
             ValueError: if an argument lies outside its range, or a standard deviation is 0.
-            TypeError: if inputs cannot carry noise.
+            TypeError: if inputs cannot carry noise, or an argument is unknown.
             RuntimeError: if the model is in a mode that makes samples dependent, an attribution is
                 not finite, or a map exceeds ``norm_bound``.
 
@@ -294,45 +297,74 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             >>> certificate.overlap(epsilon=0.01, k=0.5).shape
             torch.Size([3])
         """
-        _check_request(stdevs, radius, nt_samples, until, attribute_kwargs)
+        asked = routed(Claim.of(claim), kwargs)
+        spec = routed(sampling or Sampling(), kwargs)
+        refuse_incomplete(stdevs, radius, nt_samples, asked.until, kwargs)
+        self._refuse_unknown("certify", kwargs)
         refuse_dependent_samples(self)
-        goal = None if until is None else Until.parsed(until, max_samples)
-        terms = Terms.checked(
+        goal = None if asked.until is None else Until.parsed(asked.until, asked.max_samples)
+        terms = Terms.of(
+            asked,
             alpha=alpha,
-            confidence=confidence,
-            claim=claim,
-            route=route,
-            published=published,
-            questions=questions,
             offered=self.certificate_questions,
             method=repr(self),
-            layer=None if layer is None else name_of(layer, self),
+            layer=None if spec.layer is None else name_of(spec.layer, self),
             looks=len(goal.looks) if goal else 1,
         )
-        arguments = attribute_kwargs | ({} if target is None else {"target": target})
-        with (
-            sampling_on_copy(self.attribution_method, optimize_model, layer),
-            travelling(self.attribution_method, inputs, arguments) as arguments,
-            explained_at(self.attribution_method, layer, inputs, arguments) as (point, given),
-        ):
-            plan = self._plan(
-                point,
-                stdevs=stdevs,
-                radius=radius,
-                samples=nt_samples if goal is None else goal.looks[-1],
-                stops=goal.looks if goal else (),
-                batch=nt_samples_batch_size,
-                seed=seed,
-                example_ids=example_ids,
-                clamp=clamp,
-                arguments=given,
-            )
+        arguments = kwargs | ({} if target is None else {"target": target})
+        noise: dict[str, Any] = {"stdevs": stdevs, "radius": radius, "seed": seed}
+        count, stops = (goal.looks[-1], goal.looks) if goal else (nt_samples, ())
+        with self._planned(inputs, spec, arguments, samples=count, stops=stops, **noise) as plan:
             shift = Shift.of_level(self.noise, plan.level)
             if goal:
                 shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
-            collector = EvidenceCollector(plan, terms, norm_bound, masks, eig_pairs, memory_limit)
-            with collector as evidence:
-                return self._collected(evidence, plan, shift, target, goal, show_progress)
+            with EvidenceCollector(plan, terms, asked.norm_bound, masks, spec) as evidence:
+                return self._collected(evidence, plan, shift, target, goal, spec.show_progress)
+
+    def samples(
+        self,
+        inputs: Tensor | Maps,
+        *,
+        nt_samples: int,
+        stdevs: Levels | None = None,
+        radius: Levels | None = None,
+        seed: int | None = None,
+        sampling: Sampling | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Pass]:
+        """Transformed maps of single samples, pass by pass, for procedures of your own.
+
+        Samples are those that :meth:`attribute` and :meth:`certify` would average, independent for
+        each example; a model in a mode that makes them dependent is refused.
+
+        Args:
+            inputs, nt_samples, stdevs, radius, seed, sampling: see :meth:`attribute`.
+            **kwargs: fields of :class:`Sampling`; the rest is passed on to the base method.
+
+        Yields:
+            Passes with ``maps`` of shape ``(N, b, *)``, at least float32.
+
+        Example:
+            >>> import torch
+            >>> from captum.attr import Saliency
+            >>> from captum_robust.attr import GaussianSmoothing
+            >>> from captum_robust.examples import example_model
+            >>> smooth = GaussianSmoothing(Saliency(example_model()))
+            >>> drawn = smooth.samples(torch.zeros(2, 4), target=0, nt_samples=6, stdevs=0.1)
+            >>> [one.maps[0].shape for one in drawn]
+            [torch.Size([2, 6, 4])]
+        """
+        spec = routed(sampling or Sampling(), kwargs)
+        self._refuse_unknown("samples", kwargs)
+        refuse_dependent_samples(self)
+        noise: dict[str, Any] = {
+            "stdevs": stdevs,
+            "radius": radius,
+            "samples": nt_samples,
+            "seed": seed,
+        }
+        with self._planned(inputs, spec, kwargs, **noise) as plan:
+            yield from self._passes(plan, show_progress=spec.show_progress)
 
     def _collected(
         self,
@@ -368,14 +400,23 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             finally:
                 self._graph = before
 
-    def _plan(self, inputs: Tensor | Maps, **settings: Any) -> SamplingPlan:
+    def _plan(self, inputs: Tensor | Maps, spec: Sampling, **settings: Any) -> SamplingPlan:
         """The sampling plan of a call, its inputs checked and its noise level resolved."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         refuse_other_examples(self.transform, check_inputs(tensors))
         warn_of_own_randomness(self)
         level = resolve_level(self.noise, tensors, settings.pop("stdevs"), settings.pop("radius"))
-        settings["own_baselines"] = takes_many_baselines(self.attribution_method)
-        return SamplingPlan(tensors, _is_tuple(inputs), self.noise, level, **settings)
+        return SamplingPlan(
+            tensors,
+            _is_tuple(inputs),
+            self.noise,
+            level,
+            batch=spec.nt_samples_batch_size,
+            example_ids=spec.example_ids,
+            clamp=spec.clamp,
+            own_baselines=takes_many_baselines(self.attribution_method),
+            **settings,
+        )
 
     def of_rows(self, rows: Tensor) -> SmoothedAttribution:
         """The smoothing of some examples alone, for a transform with a part for each example.
@@ -396,54 +437,5 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         label = f"{type(self).__name__} of {plan.samples} samples"
         for samples in tqdm(plan.passes(), desc=label, disable=not show_progress):
             with torch.set_grad_enabled(self._graph):
-                drawn = self._one_pass(plan, samples, with_delta)
+                drawn = one_pass(self, plan, samples, with_delta, self._graph)
             yield drawn
-
-    def _one_pass(self, plan: SamplingPlan, samples: range, with_delta: bool) -> Pass:
-        """Noise, attribution and transform of some samples of every example."""
-        noisy = plan.noisy_inputs(samples)
-        if self.is_gradient_method:
-            noisy = tuple(tensor.requires_grad_() for tensor in noisy)
-        output = self.attribution_method.attribute(
-            noisy if plan.is_tuple else noisy[0], **plan.arguments_of(samples)
-        )
-        output, delta = output if with_delta else (output, None)
-        given = _format_tensor_into_tuples(output)
-        # A graph that nobody asked for would be kept over all passes.
-        base = full_precision(given if self._graph else tuple(part.detach() for part in given))
-        rows = noisy[0].shape[0]
-        if any(part.shape[:1] != (rows,) for part in base):
-            raise ValueError(
-                "the base method must return one map for each row of its input "
-                f"({rows}), got shapes {[tuple(part.shape) for part in base]}."
-            )
-        shape = (-1, len(samples))
-        # Before the transform as well: a mask of undefined values would be finite.
-        refuse_non_finite(tuple(part.unflatten(0, shape) for part in base), samples)
-        maps = tuple(part.unflatten(0, shape) for part in self.transform(base))
-        refuse_non_finite(maps, samples)
-        return Pass(
-            maps=maps,
-            dtypes=tuple(part.dtype for part in given),
-            is_tuple=_is_tuple(output),
-            # Methods that average over baselines have several deltas a row.
-            deltas=[] if delta is None else [delta.reshape(*shape, delta.numel() // rows)],
-            range=self.transform.range(MapRange(), feature_shapes(base)),
-            base_shapes=feature_shapes(base),
-        )
-
-
-def _check_request(
-    stdevs: Levels | None,
-    radius: Levels | None,
-    nt_samples: int | None,
-    until: Mapping[str, Any] | None,
-    arguments: Mapping[str, Any],
-) -> None:
-    """Raises where a certificate is asked for without its noise or its samples."""
-    if stdevs is None and radius is None:
-        raise ValueError("exactly one of `stdevs` and `radius` must be given, got neither.")
-    if (nt_samples is None) == (until is None):
-        raise ValueError("exactly one of `nt_samples` and `until` must be given.")
-    if arguments.get("return_convergence_delta"):
-        raise ValueError("`return_convergence_delta` has no meaning for a certificate.")

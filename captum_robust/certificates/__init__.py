@@ -4,7 +4,7 @@ import importlib
 import warnings
 
 from captum_robust.certificates.certificate import Certificate
-from captum_robust.certificates.claim import PublishedFormulaWarning
+from captum_robust.certificates.claim import Claim, PublishedFormulaWarning
 from captum_robust.certificates.confidence.betting import betting_lower
 from captum_robust.certificates.confidence.bousquet import bousquet_radius
 from captum_robust.certificates.confidence.means import (
@@ -69,6 +69,7 @@ __all__ = [
     "CenterTerms",
     "Certificate",
     "CertificateMixin",
+    "Claim",
     "CosineCertificateMixin",
     "ExchangeCosts",
     "LecuyerGaussianNoise",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Final, Literal, get_args
 
 from captum_robust._base.checks import check_choice, check_number
 
@@ -17,8 +17,11 @@ CONFIDENCES: Final = (
     "empirical-bernstein",
     "exact",
 )
-CLAIMS: Final = ("reported", "population", "redrawn")
-ROUTES: Final = ("best", "elementwise", "l2", "bounded", "hcr", "lecuyer", "renyi")
+About = Literal["reported", "population", "redrawn"]
+Route = Literal["best", "elementwise", "l2", "bounded", "hcr", "lecuyer", "renyi"]
+
+CLAIMS: Final[tuple[str, ...]] = get_args(About)
+ROUTES: Final[tuple[str, ...]] = get_args(Route)
 
 
 class PublishedFormulaWarning(UserWarning):
@@ -26,8 +29,107 @@ class PublishedFormulaWarning(UserWarning):
 
 
 @dataclass(frozen=True)
+class Claim:
+    """What a certificate claims, and by which means; reusable between calls.
+
+    Every field can also be given to ``certify`` as a keyword of its own, which then takes
+    precedence; a plain string for ``claim=`` is :attr:`about`.
+
+    Args:
+        about: which two maps are compared. ``"reported"``: the map computed here with the expected
+            map at the perturbed input. ``"population"``: the two expected maps. ``"redrawn"``: the
+            map computed here with one of as many fresh samples at the perturbed input.
+        confidence: ``"hoeffding"``, ``"kl"``, ``"empirical-bernstein"``, ``"clopper-pearson"`` (0/1
+            maps), or ``"auto"``: the last for 0/1 maps, else kl. ``"exact"`` takes the samples'
+            averages for the expectations, so that what is lost to sampling can be told from what is
+            lost to the shift; an ``estimate``.
+        route: ``"best"`` takes every admissible route, alpha shared among the events they rest on;
+            ``"elementwise"``, ``"l2"`` or, to compare with, ``"lecuyer"`` (Lecuyer et al., 2019)
+            and ``"renyi"`` (Liu et al., 2022, over ``UnitSum()``, with kl bounds) for overlaps;
+            ``"bounded"`` or ``"hcr"`` for cosines, angles and deviations. Center smoothing has
+            samples of its own: :func:`~captum_robust.certificates.center_smoothing`.
+        published: the printed formulas, valid or not, to reproduce a paper; warns.
+        norm_bound: a proven bound on the l2 norm of every transformed map.
+        questions: questions that shall hold jointly; ``alpha`` is split among the events they rest
+            on.
+        until: a statement such as ``{"overlap": 0.5, "epsilon": 0.03, "k": 0.1}``: looks after 128,
+            256, 512, ... samples, alpha shared among the looks, and stops when every example has it
+            or will not get it; ``certificate.nt_samples`` says when that was.
+        max_samples: the budget of ``until``.
+
+    Example:
+        >>> import torch
+        >>> from captum.attr import Saliency
+        >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.certificates import Claim
+        >>> from captum_robust.examples import example_model
+        >>> claim = Claim("redrawn", confidence="hoeffding")
+        >>> smooth = SparsifiedSmoothGrad(Saliency(example_model()), keep=2)
+        >>> smooth.certify(
+        ...     torch.randn(2, 4), target=0, stdevs=0.5, nt_samples=100, claim=claim
+        ... ).kind
+        'pointwise'
+    """
+
+    about: About = "reported"
+    _: KW_ONLY
+    confidence: str = "auto"
+    route: Route = "best"
+    published: bool = False
+    norm_bound: float | None = None
+    questions: Sequence[str] | None = None
+    until: Mapping[str, Any] | None = None
+    max_samples: int = 8192
+
+    @classmethod
+    def of(cls, claim: Claim | str | None) -> Claim:
+        """A claim as given to a call: itself, the maps it is about, or the usual one."""
+        if isinstance(claim, Claim):
+            return claim
+        if claim is None:
+            return cls()
+        if not isinstance(claim, str):
+            raise TypeError(
+                f"`claim` must be a Claim or one of {', '.join(map(repr, CLAIMS))}, "
+                f"got {type(claim).__name__}."
+            )
+        return cls(check_choice("claim", claim, CLAIMS))  # type: ignore[arg-type]
+
+    def check(self, offered: Sequence[str]) -> None:
+        """Raises where a field lies outside its range or two contradict each other.
+
+        Args:
+            offered: the questions that the method answers.
+        """
+        check_choice("confidence", self.confidence, CONFIDENCES)
+        check_choice("claim", self.about, CLAIMS)
+        check_choice("route", self.route, ROUTES)
+        for question in self.questions or ():
+            check_choice("questions", question, tuple(offered))
+        if self.questions is not None and not self.questions:
+            raise ValueError("`questions` must name at least one question, got none.")
+        if self.confidence == "exact" and self.about == "redrawn":
+            raise ValueError(
+                '`confidence` "exact" is about expectations, so `claim` must be "reported" or '
+                '"population", got "redrawn".'
+            )
+        if self.published and self.about != "reported":
+            raise ValueError(
+                f'`published` formulas exist for claim="reported" only, got {self.about!r}.'
+            )
+        if self.published:
+            warnings.warn(
+                "published=True uses printed formulas: the overlap of Levine et al. (2019), "
+                "Corollary 2, is one too strict, and the cosine of Wang and Kong (2024), "
+                "Theorem 1, is not a bound.",
+                PublishedFormulaWarning,
+                stacklevel=4,
+            )
+
+
+@dataclass(frozen=True)
 class Terms:
-    """What was asked for; checked once, by :meth:`checked`.
+    """What was asked for, as a certificate keeps it.
 
     Attributes:
         method: the smoothed attribution, in words.
@@ -54,56 +156,28 @@ class Terms:
     layer: str | None = None
 
     @classmethod
-    def checked(
+    def of(
         cls,
+        claim: Claim,
         *,
+        alpha: float,
         method: str,
         offered: Sequence[str],
-        questions: Sequence[str] | None,
-        alpha: float,
-        confidence: str,
-        claim: str,
-        route: str,
-        published: bool,
         looks: int = 1,
         layer: str | None = None,
     ) -> Terms:
-        """Terms, or an error that names the argument, its rule and what came."""
+        """The terms of a claim, or an error that names the argument, its rule and what came."""
         alpha = check_number("alpha", alpha, low=0, high=1, open_low=True, open_high=True)
-        check_choice("confidence", confidence, CONFIDENCES)
-        check_choice("claim", claim, CLAIMS)
-        check_choice("route", route, ROUTES)
-        for question in questions or ():
-            check_choice("questions", question, tuple(offered))
-        if questions is not None and not questions:
-            raise ValueError("`questions` must name at least one question, got none.")
-        if confidence == "exact" and claim == "redrawn":
-            raise ValueError(
-                '`confidence` "exact" is about expectations, so `claim` must be "reported" or '
-                '"population", got "redrawn".'
-            )
-        if published:
-            if claim != "reported":
-                raise ValueError(
-                    f'`published` formulas exist for claim="reported" only, got {claim!r}.'
-                )
-            warnings.warn(
-                "published=True uses printed formulas: the overlap of Levine et al. (2019), "
-                "Corollary 2, is one too strict, and the cosine of Wang and Kong (2024), "
-                "Theorem 1, is not a bound.",
-                PublishedFormulaWarning,
-                stacklevel=3,
-            )
-        joint = None if questions is None else tuple(questions)
+        claim.check(offered)
         return cls(
             method=method,
             offered=tuple(offered),
-            questions=joint,
+            questions=None if claim.questions is None else tuple(claim.questions),
             alpha=alpha,
-            confidence=confidence,
-            claim=claim,
-            route=route,
-            published=published,
+            confidence=claim.confidence,
+            claim=claim.about,
+            route=claim.route,
+            published=claim.published,
             looks=looks,
             layer=layer,
         )

@@ -16,6 +16,7 @@ from captum_robust._base.precision import accumulation_dtype
 from captum_robust._base.vectors import feature_shapes, flatten
 from captum_robust.attr.sampling.moments import MapMoments
 from captum_robust.attr.sampling.plan import SamplingPlan
+from captum_robust.attr.sampling.spec import Sampling
 from captum_robust.certificates import Certificate, MapRange, Shift
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairMoments
@@ -36,8 +37,7 @@ class EvidenceCollector:
         terms: what was asked for.
         norm_bound: a proven bound on the norm of every map.
         masks: regions, fixed before sampling.
-        eig_pairs, memory_limit: see
-            :class:`~captum_robust.certificates.confidence.pairs.PairMoments`.
+        spec: its ``eig_pairs`` and ``memory_limit`` are used.
     """
 
     def __init__(
@@ -46,14 +46,15 @@ class EvidenceCollector:
         terms: Terms,
         norm_bound: float | None = None,
         masks: Tensor | Maps | None = None,
-        eig_pairs: int | None = None,
-        memory_limit: int = 2**30,
+        spec: Sampling | None = None,
     ) -> None:
+        spec = Sampling() if spec is None else spec
         self._plan, self._terms = plan, terms
         self._norm_bound = norm_bound
         self._masks = masks if masks is None or isinstance(masks, tuple) else (masks,)
-        self._eig_pairs = None if eig_pairs is None else check_count("eig_pairs", eig_pairs, low=4)
-        self._memory_limit = check_count("memory_limit", memory_limit, low=0)
+        pairs = spec.eig_pairs
+        self._eig_pairs = None if pairs is None else check_count("eig_pairs", pairs, low=4)
+        self._memory_limit = check_count("memory_limit", spec.memory_limit, low=0)
         self._mean = MapMoments()
         wants_variance = terms.confidence == "empirical-bernstein"
         self._spread = MapMoments("vargrad") if wants_variance else None

@@ -14,18 +14,16 @@ from torch import Size, Tensor
 
 from captum_robust._base.checks import check_count
 from captum_robust._base.per_example import chosen, repeated, settled, unmarked
-from captum_robust._base.streams import SampleStreams
+from captum_robust._base.streams import BASELINES, NOISE, SampleStreams, resolved_seed
 from captum_robust._base.targets import chosen_targets
 from captum_robust._base.vectors import feature_shapes, unflatten
+from captum_robust.attr.sampling.spec import Clamp
 from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.levels import NoiseLevel
-
-Clamp = tuple[float | Tensor, float | Tensor]
 
 # A pass holds at most so many rows and so many input elements, unless the batch itself is larger.
 _ROWS: Final = 128
 _ELEMENTS: Final = 2**21
-_BASELINES: Final = 1  # the purpose of the streams that draw baselines
 
 
 @dataclass
@@ -42,7 +40,7 @@ class SamplingPlan:
         samples: number of samples an example.
         stops: numbers of samples at which a pass must end.
         batch: samples an example and pass; chosen so that any batch fits where ``None``.
-        seed, example_ids: streams of the noise; torch's global generator where ``seed`` is None.
+        seed, example_ids: streams of the noise; one seed is drawn where ``seed`` is None.
         clamp: bounds put on the noisy inputs.
         arguments: keyword arguments of the base method's ``attribute``.
         draw_baseline: whether each row takes a random row of the baselines.
@@ -57,7 +55,7 @@ class SamplingPlan:
     stops: tuple[int, ...] = ()
     batch: int | None = None
     seed: int | None = None
-    example_ids: Sequence[int] | None = None
+    example_ids: Sequence[int] | Tensor | None = None
     clamp: Clamp | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     draw_baseline: bool = False
@@ -77,10 +75,9 @@ class SamplingPlan:
                 f"`example_ids` must have one entry for each of the {examples} examples, "
                 f"got {len(ids)}."
             )
-        self._streams = self._baseline_streams = None
-        if self.seed is not None:
-            self._streams = SampleStreams(self.seed, ids)
-            self._baseline_streams = SampleStreams(self.seed, ids, _BASELINES)
+        self.seed = resolved_seed(self.seed)
+        self._streams = SampleStreams(self.seed, ids, NOISE)
+        self._baseline_streams = SampleStreams(self.seed, ids, BASELINES)
         self._expanded: dict[int, dict[str, Any]] = {}
         _check_clamp(self.clamp, self.inputs)
 
@@ -155,12 +152,9 @@ class SamplingPlan:
         baselines = given if isinstance(given, tuple) else (given,)
         rows = self.inputs[0].shape[0] * len(samples)
         chance = torch.empty(rows, len(baselines), dtype=torch.float64)
-        if self._baseline_streams is None:
-            chance.uniform_()
-        else:
-            self._baseline_streams.fill(
-                chance, samples, lambda out, generator: out.uniform_(generator=generator)
-            )
+        self._baseline_streams.fill(
+            chance, samples, lambda out, generator: out.uniform_(generator=generator)
+        )
         drawn = tuple(
             baseline[(column * baseline.shape[0]).long().to(baseline.device)]
             if isinstance(baseline, Tensor)

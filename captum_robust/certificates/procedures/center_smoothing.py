@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +21,30 @@ from captum_robust.certificates.procedures.center import (
     center_radius,
     choose_center,
 )
+from captum_robust.noise.law import NoiseLaw
+from captum_robust.noise.levels import NoiseLevel
 from captum_robust.noise.shift import Shift
 
-if TYPE_CHECKING:
-    from captum_robust.attr.smoothed import Pass, SmoothedAttribution
-
 _ROUNDING: Final = 1e-7  # radians that the arc cosine of a rounded cosine can be off
+
+
+class Drawn(Protocol):
+    """Maps of some samples of every example."""
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]: ...
+    @property
+    def is_tuple(self) -> bool: ...
+    @property
+    def level(self) -> NoiseLevel: ...
+
+
+class Sampler(Protocol):
+    """What center smoothing needs of a smoothed attribution: its law, and maps of its samples."""
+
+    noise: NoiseLaw
+
+    def samples(self, inputs: Any, *, nt_samples: int, **settings: Any) -> Iterator[Drawn]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +135,7 @@ class CenterCertificate:
 
 
 def center_smoothing(
-    smoothed: SmoothedAttribution,
+    smoothed: Sampler,
     inputs: Tensor | tuple[Tensor, ...],
     target: Any = None,
     *,
@@ -129,12 +147,8 @@ def center_smoothing(
     slack: float = 0.05,
     alpha: float = 0.05,
     published: bool = False,
-    nt_samples_batch_size: int | None = None,
-    clamp: Any = None,
     seed: int | None = None,
-    example_ids: Sequence[int] | None = None,
-    show_progress: bool = False,
-    **attribute_kwargs: Any,
+    **settings: Any,
 ) -> CenterCertificate:
     r"""Certifies a map in the middle of the noisy maps, the angle being the distance.
 
@@ -149,10 +163,9 @@ def center_smoothing(
 
     Args:
         smoothed: names the base method, the noise law and the transform.
-        inputs, target, stdevs, radius: see
+        inputs, target, stdevs, radius, seed: see
             :meth:`captum_robust.attr.SmoothedAttribution.certify`.
-        nt_samples_batch_size, clamp, seed, example_ids, show_progress: likewise.
-        attribute_kwargs: passed on to the base method.
+        **settings: ``sampling=`` or its fields; the rest is passed on to the base method.
         epsilon: size of the perturbations, >= 0, in the norm of the noise law.
         nt_samples, certify_samples, candidates, slack, alpha: see :class:`CenterTerms`.
         published: the form of Wang and Kong (2024), appendix C.3: distance 1 - cos with the
@@ -179,9 +192,6 @@ def center_smoothing(
         >>> found.attributions.shape, bool((found.angle(0.02) < 90).all())
         (torch.Size([2, 4]), True)
     """
-    # Imported here, for the attributions import the certificates.
-    from captum_robust.attr.method.guards import refuse_dependent_samples
-
     if stdevs is None and radius is None:
         raise ValueError("exactly one of `stdevs` and `radius` must be given, got neither.")
     terms = CenterTerms(candidates, nt_samples, certify_samples, slack, alpha, published)
@@ -192,21 +202,17 @@ def center_smoothing(
             PublishedFormulaWarning,
             stacklevel=2,
         )
-    refuse_dependent_samples(smoothed)
-    plan = smoothed._plan(
+    search = _Search(terms)
+    for drawn in smoothed.samples(
         inputs,
+        nt_samples=terms.total_samples,
         stdevs=stdevs,
         radius=radius,
-        samples=terms.total_samples,
-        batch=nt_samples_batch_size,
         seed=seed,
-        example_ids=example_ids,
-        clamp=clamp,
-        arguments=attribute_kwargs | ({} if target is None else {"target": target}),
-    )
-    shift = Shift.of_level(smoothed.noise, plan.level)
-    search = _Search(terms)
-    for drawn in smoothed._passes(plan, show_progress=show_progress):
+        **settings,
+        **({} if target is None else {"target": target}),
+    ):
+        shift = Shift.of_level(smoothed.noise, drawn.level)
         search.add(drawn)
     distances, abstained = search.result()
     centers = unflatten(search.centers, search.shapes)
@@ -229,7 +235,7 @@ class _Search:
         self._distances: list[list[np.ndarray]] = [[], [], []]
         self._balls: list[tuple[int, float]] = []
 
-    def add(self, drawn: Pass) -> None:
+    def add(self, drawn: Drawn) -> None:
         """Takes a pass, cut where one set of samples ends and the next begins."""
         self.shapes = feature_shapes([part[:, 0] for part in drawn.maps])
         self.is_tuple = drawn.is_tuple

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -14,17 +14,22 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import _format_tensor_into_tuples
 from captum_robust._base.checks import check_count, check_number
+from captum_robust._base.streams import SELECTION_SEED, resolved_seed
 from captum_robust.certificates.certificate import Certificate
 from captum_robust.certificates.functionals.angle import sine_from_cosine
 from captum_robust.noise import NoiseLaw, UniformBallNoise
 
-if TYPE_CHECKING:
-    from captum_robust.attr.smoothed import SmoothedAttribution
-
 Array = NDArray[np.float64]
 
 _DOUBLINGS: Final = 10  # of the radius, in search of one that is certified
-_SELECTION: Final = 1 << 62  # keeps the seed of the search apart from that of the certificate
+
+
+class Certifier(Protocol):
+    """What the search needs of a smoothed attribution: its law, and certificates."""
+
+    noise: NoiseLaw
+
+    def certify(self, inputs: Any, target: Any = None, **settings: Any) -> Certificate: ...
 
 
 def radius_at_norm(
@@ -99,7 +104,7 @@ class SmallestRadius:
 
 
 def smallest_radius(
-    smoothed: SmoothedAttribution,
+    smoothed: Certifier,
     inputs: Tensor | tuple[Tensor, ...],
     target: Any = None,
     *,
@@ -167,8 +172,7 @@ def smallest_radius(
     tensors = _format_tensor_into_tuples(inputs)
     dimension = sum(part[0].numel() for part in tensors)
     unit = smoothed.noise.radius_in_stdevs(dimension)
-    if seed is None:  # one draw, so that the search compares radii at the same noise
-        seed = int(torch.randint(2**31, ()))
+    seed = resolved_seed(seed)  # one draw, so that the search compares radii at the same noise
     if radius is None:
         radius = float(radius_at_norm(1.0, 1.0, cosine, epsilon, dimension, smoothed.noise))
     check_number("radius", radius, low=0, high=math.inf, open_low=True, open_high=True)
@@ -187,7 +191,7 @@ def smallest_radius(
 
     start = np.full(len(tensors[0]), radius)
     count = check_count("selection_samples", selection_samples or nt_samples)
-    draw = seed ^ _SELECTION
+    draw = seed ^ SELECTION_SEED
     first = certify(start, count, draw)
     first.cosine(epsilon)  # refuses maps without a bound, and says what would give one
     bound = first.range.norm

@@ -195,11 +195,10 @@ def test_agrees_with_a_slow_reference(net, batch, published):
         nt_samples_batch_size=batch, **SMALL,
     )  # fmt: skip
     terms = found.terms
-    plan = smooth._plan(
-        INPUTS, stdevs=0.3, radius=None, samples=terms.total_samples, seed=3,
-        batch=terms.total_samples, arguments={"target": 1},
-    )  # fmt: skip
-    (drawn,) = smooth._passes(plan)
+    count = terms.total_samples
+    (drawn,) = smooth.samples(
+        INPUTS, stdevs=0.3, nt_samples=count, seed=3, nt_samples_batch_size=count, target=1
+    )
     mass = gaussian_mass(0.2, 0.1 / 0.3)
     for example, maps in enumerate(drawn.maps[0].numpy()):
         sets = np.split(maps, np.cumsum([7, 120, 120]))

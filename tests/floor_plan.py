@@ -1,13 +1,23 @@
-"""The structure of the package, computed from the source: who imports whom, at every level."""
+"""The structure of the package, computed from the source: who imports whom, at every level.
+
+``python -m tests.floor_plan`` prints its figures, beside those of an earlier commit if git has it.
+"""
 
 from __future__ import annotations
 
 import ast
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "captum_robust"
 PACKAGE = ROOT.name
+OPEN_TO_ALL = ("_base", "_version")  # private to the package, not to a room
 
 # The storeys of the house, from the ground up: a room imports only from rooms named before it.
 STOREYS = (
@@ -97,3 +107,138 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
         if name not in order:
             visit(name)
     return found
+
+
+# -- what the plan forbids ---------------------------------------------------------------------
+
+
+def rooms() -> list[str]:
+    """The dotted names of the package and of all folders within."""
+    return sorted({".".join(p.parent.relative_to(ROOT.parent).parts) for p in modules().values()})
+
+
+def files_of(room: str) -> list[str]:
+    """The files of a room, without its ``__init__``."""
+    folder = ROOT.parent.joinpath(*room.split("."))
+    return sorted(path.name for path in folder.glob("*.py") if path.name != "__init__.py")
+
+
+def upward_imports(graph: dict[str, set[str]]) -> list[tuple[str, str]]:
+    """Imports of the house's rooms that go to a higher storey."""
+    house = siblings(graph, PACKAGE)
+    height = {name: level for level, name in enumerate(STOREYS)}
+    return [(a, b) for a, targets in house.items() for b in targets if height[b] > height[a]]
+
+
+def private_doors() -> list[tuple[str, str]]:
+    """Imports of a private module of another room, or of a private name of any other file."""
+    doors = []
+    for name, path in modules().items():
+        room = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)):
+                continue
+            module = str(node.module)
+            owner, dot, private = module.rpartition("._")
+            if dot and not f"_{private}".startswith(OPEN_TO_ALL) and owner != room:
+                doors.append((name, module))
+            if not module.endswith("captum_privates"):
+                doors += [
+                    (name, f"{module}.{alias.name}")
+                    for alias in node.names
+                    if alias.name.startswith("_") and not alias.name.startswith("__")
+                ]
+    return doors
+
+
+# -- figures -----------------------------------------------------------------------------------
+
+
+def code_lines(source: str) -> int:
+    """Lines of code: without blank lines, comments and docstrings."""
+    quiet = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in (*quiet, tokenize.ENCODING, tokenize.ENDMARKER):
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        value = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def divides_alpha(source: str) -> bool:
+    """Whether a file divides something called alpha."""
+    return any(
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Div)
+        and any(
+            getattr(part, "id", getattr(part, "attr", "")) == "alpha"
+            for part in ast.walk(node.left)
+        )
+        for node in ast.walk(ast.parse(source))
+    )
+
+
+def arguments_of_certify(attr: Path) -> int:
+    """Named arguments of the method ``certify``, without ``self``; 0 where there is none."""
+    for path in attr.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = isinstance(node, ast.FunctionDef) and node.name == "certify"
+            if named and not any(getattr(d, "id", "") == "overload" for d in node.decorator_list):
+                return len(node.args.args) + len(node.args.kwonlyargs) - 1
+    return 0
+
+
+def weight(tree: Path) -> dict[str, object]:
+    """Figures of a checkout that need no import of it."""
+    package = [path.read_text(encoding="utf-8") for path in (tree / PACKAGE).rglob("*.py")]
+    tests = [path.read_text(encoding="utf-8") for path in (tree / "tests").rglob("*.py")]
+    certified = [
+        path for room in ("certificates", "attr") for path in (tree / PACKAGE / room).rglob("*.py")
+    ]
+    return {
+        "named arguments of certify": arguments_of_certify(tree / PACKAGE / "attr"),
+        "files that divide alpha": [
+            str(path.relative_to(tree / PACKAGE))
+            for path in sorted(certified)
+            if "printed" not in path.parts and divides_alpha(path.read_text(encoding="utf-8"))
+        ],
+        "lines of code without docstrings": sum(map(code_lines, package)),
+        "lines of tests and benchmarks": sum(len(text.splitlines()) for text in tests),
+    }
+
+
+def checkout(commit: str, folder: Path) -> Path:
+    """Writes the package and the tests of a commit into a folder."""
+    command = ["git", "-C", str(ROOT.parent), "archive", commit, PACKAGE, "tests"]
+    archive = subprocess.run(command, check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder)
+    return folder
+
+
+def main(commit: str = "972a7d0") -> None:
+    """Prints the figures of the house."""
+    graph = import_graph()
+    found = {room: circles(siblings(graph, room)) for room in rooms()}
+    print(
+        "import circles:", sum(map(len, found.values())), [c for cs in found.values() for c in cs]
+    )
+    print("imports upward:", len(upward_imports(graph)), upward_imports(graph))
+    print("private doors:", len(private_doors()), private_doors())
+    print("files in a room, at most:", max(len(files_of(room)) for room in rooms()))
+    print("rooms:", len(rooms()), " files:", len(modules()))
+    now = weight(ROOT.parent)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            before = weight(checkout(commit, Path(folder)))
+    except subprocess.CalledProcessError:
+        before = dict.fromkeys(now, "unknown")
+    for name, value in now.items():
+        print(f"{name}: {value} (at {commit}: {before[name]})")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import subprocess
 import sys
 
 import pytest
 
-from tests.floor_plan import PACKAGE, ROOT, STOREYS, circles, import_graph, modules, siblings
-
-ROOMS = sorted(
-    {".".join(path.parent.relative_to(ROOT.parent).parts) for path in modules().values()}
+from tests.floor_plan import (
+    PACKAGE,
+    ROOT,
+    STOREYS,
+    circles,
+    files_of,
+    import_graph,
+    private_doors,
+    rooms,
+    siblings,
+    upward_imports,
 )
+
+ROOMS = rooms()
 MOST_FILES = 12
-OPEN_TO_ALL = ("_base", "_version")  # private to the package, not to a room
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +38,7 @@ def test_no_circle_among_the_members_of_a_room(graph, room):
 def test_every_room_of_the_house_imports_downward(graph):
     house = siblings(graph, PACKAGE)
     assert set(house) == set(STOREYS)
-    height = {name: level for level, name in enumerate(STOREYS)}
-    upward = [(a, b) for a, targets in house.items() for b in targets if height[b] > height[a]]
-    assert upward == []
+    assert upward_imports(graph) == []
 
 
 def test_no_file_imports_the_package_it_lies_in(graph):
@@ -49,28 +54,12 @@ def test_no_file_imports_the_package_it_lies_in(graph):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_has_at_most_twelve_files(room):
-    folder = ROOT.parent.joinpath(*room.split("."))
-    files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+    files = files_of(room)
     assert len(files) <= MOST_FILES, f"{room} holds {len(files)} files: {files}"
 
 
-def test_no_private_module_or_name_of_another_room_is_imported(graph):
-    doors = []
-    for name, path in modules().items():
-        room = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE)):
-                continue
-            owner, dot, private = node.module.rpartition("._")
-            if dot and not f"_{private}".startswith(OPEN_TO_ALL) and owner != room:
-                doors.append((name, node.module))
-            if not node.module.endswith("captum_privates"):
-                doors += [
-                    (name, f"{node.module}.{alias.name}")
-                    for alias in node.names
-                    if alias.name.startswith("_") and not alias.name.startswith("__")
-                ]
-    assert doors == []
+def test_no_private_module_or_name_of_another_room_is_imported():
+    assert private_doors() == []
 
 
 @pytest.mark.slow

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Choice = TypeVar("Choice")
 
 
 def check_number(
@@ -61,7 +63,7 @@ def feature_count(name: str, value: int | float, features: int) -> int:
     return max(1, math.ceil(value * features - 1e-9))
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+def check_choice(name: str, value: Choice, choices: Sequence[str]) -> Choice:
     """Returns ``value`` if it is one of ``choices``."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(map(repr, choices))}, got {value!r}.")

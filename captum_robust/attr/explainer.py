@@ -10,7 +10,7 @@ from functools import reduce
 from typing import Any, Final
 
 import torch
-from captum.attr import Attribution
+from captum.attr import Attribution, InputXGradient, Saliency
 from torch import Tensor
 
 from captum_robust._base.captum_privates import _format_tensor_into_tuples
@@ -69,6 +69,28 @@ class Explainer:
         given = inputs if self.examples.in_tuple else inputs[0]
         method = attribution_of_rows(self.attribution, rows)
         return _format_tensor_into_tuples(attributed(method, given, kwargs))
+
+    def asks_once(self, forward_func: Any) -> bool:
+        """Whether a map costs one pass of this net, which can give the prediction as well."""
+        method = self.attribution
+        return type(method) in (Saliency, InputXGradient) and method.forward_func is forward_func
+
+    def maps_and_outputs(self, points: Tensor, rows: Rows) -> tuple[Maps, Any]:
+        """Maps at ``(n, d)`` points and what the net gave there, where a method asks it once."""
+        outputs: list[Any] = []
+
+        def heard(*inputs: Any) -> Any:
+            outputs.append(forward_func(*inputs))
+            return outputs[-1]
+
+        forward_func = self.attribution.forward_func
+        self.attribution.forward_func = heard
+        try:
+            maps = self.maps(points, rows)
+        finally:
+            self.attribution.forward_func = forward_func
+        (output,) = outputs
+        return maps, output.detach() if isinstance(output, Tensor) else output
 
     @property
     def is_random(self) -> bool:

@@ -12,6 +12,10 @@ from captum_robust.robust.attacks.ghorbani import (
 )
 from captum_robust.robust.attacks.l2 import L2DeviationAttack, L2TopKAttack
 from captum_robust.robust.attacks.manipulate import ManipulateAttack
+from captum_robust.robust.balls.ball import Ball
+from captum_robust.robust.balls.l1 import L1Ball
+from captum_robust.robust.balls.l2 import L2Ball
+from captum_robust.robust.balls.linf import LinfBall
 from captum_robust.robust.objectives.cosine import CosineObjective
 from captum_robust.robust.objectives.l2 import L2Objective
 from captum_robust.robust.objectives.mass_center import MassCenterObjective
@@ -36,11 +40,15 @@ __all__ = [
     "AdamStep",
     "AttackResult",
     "AttributionAttack",
+    "Ball",
     "CosineObjective",
     "FixedStep",
+    "L1Ball",
+    "L2Ball",
     "L2DeviationAttack",
     "L2Objective",
     "L2TopKAttack",
+    "LinfBall",
     "ManipulateAttack",
     "MassCenterAttack",
     "MassCenterObjective",

@@ -39,7 +39,7 @@ def attack(net):
         ({"step_num": 0}, "`step_num` must be at least 1, got 0"),
         ({"restarts": 0}, "`restarts` must be at least 1"),
         ({"eval_every": 0}, "`eval_every` must be at least 1"),
-        ({"norm": "L1"}, "`norm` must be one of 'Linf', 'L2', got 'L1'"),
+        ({"norm": "L3"}, "`norm` must be one of 'L1', 'L2', 'Linf', or a Ball, got 'L3'"),
         ({"seed": -1}, "`seed` must be at least 0"),
         ({"example_ids": [1]}, "`example_ids` must have one entry for each of the 7"),
         ({"radius": None}, "`step_size` must be given where `radius` is infinite"),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from captum_robust._base.checks import check_choice, check_count
+from captum_robust._base.checks import check_count
 from captum_robust._base.examples import Examples
 from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses.criterion import (
@@ -21,8 +21,8 @@ from captum_robust.losses.criterion import (
     logits,
     unwrapped,
 )
+from captum_robust.robust.balls.ball import Norm, ball_of
 from captum_robust.robust.balls.draws import BatchDraws, Draws
-from captum_robust.robust.balls.l2 import BALLS
 from captum_robust.robust.steps.fixed import FixedStep
 from captum_robust.robust.template.region import Region, ascend, check_size
 
@@ -48,7 +48,7 @@ class AdversarialCriterion(Criterion):
         step_size: length of a step in input units, > 0; by default ``relative_step`` radii.
         lower_bound, upper_bound: the box [l, u] of valid inputs, numbers or tensors that broadcast
             to the inputs; [0, 1] for images in the papers, none by default.
-        norm: ``"Linf"`` or ``"L2"``, of the ball.
+        norm: ``"Linf"``, ``"L2"``, ``"L1"`` or another :class:`~captum_robust.robust.Ball`.
         random_start: begin at a uniformly distributed point of the ball, else at the input.
         generator: draws the starts, on the inputs' device; torch's global one by default.
 
@@ -69,7 +69,7 @@ class AdversarialCriterion(Criterion):
         lower_bound: float | Tensor = -torch.inf,
         upper_bound: float | Tensor = torch.inf,
         *,
-        norm: str = "Linf",
+        norm: Norm = "Linf",
         random_start: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -81,7 +81,8 @@ class AdversarialCriterion(Criterion):
             _check_finite_size("step_size", step_size, positive=True)
         self.lower_bound = check_bound("lower_bound", lower_bound)
         self.upper_bound = check_bound("upper_bound", upper_bound)
-        self.norm = check_choice("norm", norm, tuple(BALLS))
+        ball_of(norm)
+        self.norm = norm
         if self.stationary and not random_start:
             raise ValueError(
                 f"`random_start` must be True for {type(self).__name__}: the gradient of what it "

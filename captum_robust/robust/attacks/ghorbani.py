@@ -16,8 +16,12 @@ import torch
 from captum.attr import Attribution, IntegratedGradients
 from torch import Tensor
 
-from captum_robust.robust.objectives.mass_center import MassCenterObjective
-from captum_robust.robust.objectives.objective import Objective
+from captum_robust.robust.objectives.mass_center import MassCenterObjective, Reference
+from captum_robust.robust.objectives.objective import (
+    Normalisation,
+    Objective,
+    Reduction,
+)
 from captum_robust.robust.objectives.region import RegionObjective
 from captum_robust.robust.objectives.top_k import TopKObjective
 from captum_robust.robust.steps.random_step import RandomStep
@@ -68,8 +72,8 @@ class TopKAttack(AttributionAttack):
         upper_bound: Any = torch.inf,
         *,
         k: int | float = 0.2,
-        reduction: str = "none",
-        normalisation: str = "sum",
+        reduction: Reduction = "none",
+        normalisation: Normalisation = "sum",
         boundary: float = 1.0,
         **pieces: Any,
     ) -> None:
@@ -122,8 +126,8 @@ class IFIA(TopKAttack):
         upper_bound: Any = torch.inf,
         *,
         k: int | float = 100,
-        reduction: str = "abs-sum",
-        normalisation: str = "sum",
+        reduction: Reduction = "abs-sum",
+        normalisation: Normalisation = "sum",
         **pieces: Any,
     ) -> None:
         method = attribution_method or IntegratedGradients(forward_func)
@@ -174,7 +178,7 @@ class MassCenterAttack(AttributionAttack):
         lower_bound: Any = -torch.inf,
         upper_bound: Any = torch.inf,
         *,
-        reference: str = "exact",
+        reference: Reference = "exact",
         **pieces: Any,
     ) -> None:
         objective = MassCenterObjective(reference=reference)

@@ -9,6 +9,7 @@ import torch
 from captum.attr import Attribution
 
 from captum_robust.robust.objectives.l2 import L2Objective
+from captum_robust.robust.objectives.objective import Normalisation, Reduction
 from captum_robust.robust.objectives.top_k import TopKObjective
 from captum_robust.robust.steps.momentum import MomentumStep
 from captum_robust.robust.steps.shrinking import ShrinkingStep
@@ -59,8 +60,8 @@ class L2TopKAttack(AttributionAttack):
         *,
         k: int | float = 0.25,
         tries: int = 100,
-        reduction: str = "none",
-        normalisation: str = "sum",
+        reduction: Reduction = "none",
+        normalisation: Normalisation = "sum",
         boundary: float = 1.0,
         **pieces: Any,
     ) -> None:

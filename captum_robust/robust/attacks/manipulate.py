@@ -11,13 +11,14 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
+from captum_robust.robust.objectives.objective import Normalisation
 from captum_robust.robust.objectives.other_input import OtherInputObjective
 from captum_robust.robust.objectives.target_map import TargetMapObjective
 from captum_robust.robust.steps.adam import AdamStep
 from captum_robust.robust.steps.fixed import FixedStep
 from captum_robust.robust.steps.step import StepRule
 from captum_robust.robust.surrogate import Beta
-from captum_robust.robust.template.ascent import DEFAULT_BETA, OutputMatch
+from captum_robust.robust.template.ascent import DEFAULT_BETA, OutputMatch, Outputs
 from captum_robust.robust.template.attack import AttributionAttack
 
 
@@ -27,8 +28,8 @@ class _Variant:
 
     weight: float
     output_weight: float
-    outputs: str
-    normalisation: str
+    outputs: Outputs
+    normalisation: Normalisation
     rule: StepRule
     beta: Beta
     step_num: int
@@ -117,7 +118,7 @@ class ManipulateAttack(AttributionAttack):
 
 
 def _objective(
-    target_map: Tensor | None, others: Any, other_target: Any, normalisation: str
+    target_map: Tensor | None, others: Any, other_target: Any, normalisation: Normalisation
 ) -> TargetMapObjective | OtherInputObjective:
     if (target_map is None) == (others is None):
         given = "neither" if target_map is None else "both"

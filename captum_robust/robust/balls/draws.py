@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -12,6 +13,19 @@ from captum_robust._base.streams import Fill, SampleStreams
 
 # Apart from the streams of the smoothing noise (0).
 _NORMAL, _UNIFORM = 101, 102
+
+MOST_STEPS: Final = 1_000_000
+"""Steps, and tries of a start, of one restart; the draws of restarts lie so far apart."""
+
+
+def start_number(restart: int, attempt: int) -> int:
+    """The number of the draw that a start is made of: the even ones."""
+    return 2 * (restart * MOST_STEPS + attempt)
+
+
+def step_number(restart: int, step: int) -> int:
+    """The number of the draw that a step is made of: the odd ones."""
+    return 2 * (restart * MOST_STEPS + step) + 1
 
 
 class Draws:

@@ -6,22 +6,37 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.rows import Rows, pick
-from captum_robust.robust.balls.ball import Ball
+from captum_robust.robust.balls.ball import EVERY, Ball
 from captum_robust.robust.balls.draws import Draws
-from captum_robust.robust.balls.linf import LinfBall
 
 
 class L2Ball(Ball):
-    r"""Perturbations with :math:`\lVert \delta / r \rVert_2 \le 1` over all inputs together."""
+    r"""Perturbations of limited Euclidean length, over all inputs of an example together.
 
-    def size(self, delta: Tensor, rows: Rows = slice(None)) -> Tensor:
-        return torch.linalg.vector_norm(self._in_radii(delta, rows), dim=1)
+    .. math:: \lVert \delta / r \rVert_2 \le 1
 
-    def project(self, delta: Tensor, rows: Rows) -> Tensor:
+    Steps follow the gradient, scaled to their length.
+
+    Example:
+        >>> import torch
+        >>> from captum_robust.robust import L2Ball
+        >>> ball = L2Ball().of_radius(5.0)
+        >>> ball.step(torch.tensor([[0.6, 0.8]]), size=torch.full((1, 1), 5.0))
+        tensor([[3., 4.]])
+    """
+
+    name = "L2"
+
+    def size(self, delta: Tensor, rows: Rows = EVERY) -> Tensor:
+        return torch.linalg.vector_norm(self.in_radii(delta, rows), dim=1)
+
+    def project(self, delta: Tensor, rows: Rows = EVERY) -> Tensor:
         delta = torch.where(pick(self.free, rows), delta, 0)
         return delta / self.size(delta, rows).clamp(min=1).unsqueeze(1)
 
-    def step(self, gradient: Tensor, size: Tensor, rows: Rows) -> Tensor:
+    def step(
+        self, gradient: Tensor, size: Tensor, rows: Rows = EVERY, delta: Tensor | None = None
+    ) -> Tensor:
         scaled = pick(size, rows) * torch.where(pick(self.free, rows), gradient, 0)
         return pick(size, rows) * unit(scaled)
 
@@ -33,10 +48,7 @@ class L2Ball(Ball):
 
     def surface(self, draws: Draws, rows: Rows, number: int) -> Tensor:
         normal = torch.where(pick(self.free, rows), draws.normal(rows, number), 0)
-        return self._from_radii(unit(normal), rows)
-
-
-BALLS: dict[str, type[Ball]] = {"Linf": LinfBall, "L2": L2Ball}
+        return self.from_radii(unit(normal), rows)
 
 
 def unit(rows: Tensor) -> Tensor:

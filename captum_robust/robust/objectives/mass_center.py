@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
-from captum_robust.robust.objectives.objective import Explain, Maps, Objective
+from captum_robust.robust.objectives.objective import (
+    Explain,
+    Maps,
+    Normalisation,
+    Objective,
+    Reduction,
+)
+
+Reference = Literal["pixel", "exact"]
 
 
 class MassCenterObjective(Objective):
@@ -37,10 +47,14 @@ class MassCenterObjective(Objective):
     """
 
     def __init__(
-        self, reduction: str = "abs-sum", normalisation: str = "sum", reference: str = "pixel"
+        self,
+        reduction: Reduction = "abs-sum",
+        normalisation: Normalisation = "sum",
+        reference: Reference = "pixel",
     ) -> None:
         super().__init__(reduction, normalisation)
-        self.stationary = check_choice("reference", reference, ("pixel", "exact")) == "exact"
+        self.reference = check_choice("reference", reference, get_args(Reference))
+        self.stationary = self.reference == "exact"
 
     def anchor(self, clean: Maps, explain: Explain) -> Tensor:
         centre = _centre(clean)

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
+from captum_robust._base.examples import Maps
+from captum_robust._base.printed import Printed
 from captum_robust._base.vectors import flatten
 
-Maps = tuple[Tensor, ...]
-
-
 Explain = Callable[[Maps, Any], Maps]
+Reduction = Literal["none", "abs", "sum", "abs-sum"]
+Normalisation = Literal["none", "sum", "max"]
 
 
-REDUCTIONS: Final = ("none", "abs", "sum", "abs-sum")
-
-
-NORMALISATIONS: Final = ("none", "sum", "max")
-
-
-class Objective:
+class Objective(Printed):
     """A function of the perturbed map that an attack raises; subclasses give ``value``.
 
     Args:
@@ -42,9 +37,11 @@ class Objective:
     ceiling = math.inf
     """The score that nothing exceeds: an example that reaches it is finished."""
 
-    def __init__(self, reduction: str = "none", normalisation: str = "none") -> None:
-        self.reduction = check_choice("reduction", reduction, REDUCTIONS)
-        self.normalisation = check_choice("normalisation", normalisation, NORMALISATIONS)
+    def __init__(
+        self, reduction: Reduction = "none", normalisation: Normalisation = "none"
+    ) -> None:
+        self.reduction = check_choice("reduction", reduction, get_args(Reduction))
+        self.normalisation = check_choice("normalisation", normalisation, get_args(Normalisation))
 
     def view(self, maps: Maps) -> Maps:
         """The maps as this objective reads them, ``(N, *)`` each."""

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.vectors import flatten
-from captum_robust.robust.objectives.objective import Explain, Maps, Objective
+from captum_robust.robust.objectives.objective import (
+    Explain,
+    Maps,
+    Normalisation,
+    Objective,
+    Reduction,
+)
 
 
 class OtherInputObjective(Objective):
@@ -41,8 +47,8 @@ class OtherInputObjective(Objective):
         self,
         others: Tensor | Maps,
         target: Any = None,
-        reduction: str = "abs-sum",
-        normalisation: str = "sum",
+        reduction: Reduction = "abs-sum",
+        normalisation: Normalisation = "sum",
     ) -> None:
         super().__init__(reduction, normalisation)
         self.others = others if isinstance(others, tuple) else (others,)

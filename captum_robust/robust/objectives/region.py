@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.vectors import flatten
-from captum_robust.robust.objectives.objective import Explain, Maps, Objective, like_map
+from captum_robust.robust.objectives.objective import (
+    Explain,
+    Maps,
+    Normalisation,
+    Objective,
+    Reduction,
+    like_map,
+)
 
 
 class RegionObjective(Objective):
@@ -33,7 +40,7 @@ class RegionObjective(Objective):
     """
 
     def __init__(
-        self, region: Tensor, reduction: str = "abs-sum", normalisation: str = "sum"
+        self, region: Tensor, reduction: Reduction = "abs-sum", normalisation: Normalisation = "sum"
     ) -> None:
         super().__init__(reduction, normalisation)
         if not isinstance(region, Tensor) or region.dtype != torch.bool:

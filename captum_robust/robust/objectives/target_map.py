@@ -7,7 +7,14 @@ from torch import Tensor
 
 from captum_robust._base.checks import check_count
 from captum_robust._base.vectors import flatten
-from captum_robust.robust.objectives.objective import Explain, Maps, Objective, like_map
+from captum_robust.robust.objectives.objective import (
+    Explain,
+    Maps,
+    Normalisation,
+    Objective,
+    Reduction,
+    like_map,
+)
 
 
 class TargetMapObjective(Objective):
@@ -36,7 +43,10 @@ class TargetMapObjective(Objective):
     ceiling = 0.0
 
     def __init__(
-        self, target_map: Tensor, reduction: str = "abs-sum", normalisation: str = "sum"
+        self,
+        target_map: Tensor,
+        reduction: Reduction = "abs-sum",
+        normalisation: Normalisation = "sum",
     ) -> None:
         super().__init__(reduction, normalisation)
         if not isinstance(target_map, Tensor) or not target_map.is_floating_point():

@@ -7,7 +7,13 @@ from torch import Tensor
 
 from captum_robust._base.checks import check_number, check_share_or_count, feature_count
 from captum_robust._base.vectors import flatten, top_mask
-from captum_robust.robust.objectives.objective import Explain, Maps, Objective
+from captum_robust.robust.objectives.objective import (
+    Explain,
+    Maps,
+    Normalisation,
+    Objective,
+    Reduction,
+)
 from captum_robust.transforms.soft_marks import soft_top
 
 
@@ -51,8 +57,8 @@ class TopKObjective(Objective):
     def __init__(
         self,
         k: int | float,
-        reduction: str = "none",
-        normalisation: str = "none",
+        reduction: Reduction = "none",
+        normalisation: Normalisation = "none",
         boundary: float = 0.0,
     ) -> None:
         super().__init__(reduction, normalisation)

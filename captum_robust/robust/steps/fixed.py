@@ -38,4 +38,4 @@ class FixedStep(StepRule):
         self.relative_step = check_relative(relative_step)
 
     def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
-        return delta + self.ball.step(gradient, self.size, rows)
+        return delta + self.ball.step(gradient, self.size, rows, delta)

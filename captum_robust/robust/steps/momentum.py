@@ -65,4 +65,4 @@ class MomentumStep(StepRule):
             length > 0, length, 1
         )
         left = 1 - step / self.steps
-        return delta + self.ball.step(self.total[rows], left * self.size, rows)
+        return delta + self.ball.step(self.total[rows], left * self.size, rows, delta)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from captum_robust._base.rows import Rows
+from captum_robust.robust.balls.draws import step_number
 from captum_robust.robust.steps.step import StepRule
 
 
@@ -14,8 +15,8 @@ class RandomStep(StepRule):
     A ``step_size`` is ignored, so that the arguments of any attack serve its random baseline.
 
     Args:
-        extreme: draw corners (Linf) or points of the sphere (L2), the strongest random search;
-            otherwise uniformly inside.
+        extreme: draw corners (Linf), points of the sphere (L2) or of random faces (L1), the
+            strongest random search; otherwise uniformly inside.
 
     Example:
         >>> import torch
@@ -36,7 +37,5 @@ class RandomStep(StepRule):
         self.extreme = extreme
 
     def move(self, delta: Tensor, gradient: Tensor, rows: Rows, step: int) -> Tensor:
-        # Starts draw the even numbers, steps the odd ones.
-        number = 2 * (self.restart * 1_000_000 + step) + 1
-        draw = self.ball.surface if self.extreme else self.ball.uniform
-        return draw(self.draws, rows, number)
+        draw = self.ball.extreme if self.extreme else self.ball.uniform
+        return draw(self.draws, rows, step_number(self.restart, step))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor
 
 from captum_robust._base.checks import check_number
+from captum_robust._base.printed import Printed
 from captum_robust._base.rows import Rows
 from captum_robust.robust.balls.ball import Ball
 from captum_robust.robust.balls.draws import Draws
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class StepRule:
+class StepRule(Printed):
     """Turns a gradient into the next perturbation; ``begin`` gives each restart a fresh copy."""
 
     uses_gradient: ClassVar[bool] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from captum.attr import Attribution
@@ -15,18 +15,21 @@ from torch.nn import functional as F
 from captum_robust._base.captum_privates import _run_forward
 from captum_robust._base.checks import check_choice, check_number
 from captum_robust._base.per_example import unmarked
+from captum_robust._base.printed import Printed
 from captum_robust._base.rows import Rows
 from captum_robust.attr.explainer import Explainer, on_twin
+from captum_robust.robust.objectives.objective import Objective
 from captum_robust.robust.surrogate import Beta, SoftplusSurrogate, has_curvature
 from captum_robust.robust.template.judge import Judge
 from captum_robust.robust.template.region import slope
 
+Outputs = Literal["softmax", "logits"]
 Surrogate = Callable[..., Any] | Beta | str | None
 # Grown over the steps: smooth enough at first to leave flat pieces, close to the net at the end.
 DEFAULT_BETA = (3.0, 100.0)
 
 
-class OutputMatch:
+class OutputMatch(Printed):
     r"""Keeps the outputs: subtracts :math:`w \cdot \mathrm{MSE}(p(f(x')), p(f(x)))`.
 
     Dombrowski et al. (2019) with softmax outputs, Joo et al. (2023) with logits.
@@ -43,9 +46,9 @@ class OutputMatch:
         tensor([-1.])
     """
 
-    def __init__(self, weight: float, outputs: str = "softmax") -> None:
+    def __init__(self, weight: float, outputs: Outputs = "softmax") -> None:
         self.weight = check_number("weight", weight, low=0, high=math.inf, open_high=True)
-        self.outputs = check_choice("outputs", outputs, ("softmax", "logits"))
+        self.outputs = check_choice("outputs", outputs, get_args(Outputs))
 
     def value(self, perturbed: Tensor, clean: Tensor) -> Tensor:
         """The term, ``(N,)``, from two outputs ``(N, classes)``."""
@@ -93,12 +96,13 @@ class Twins:
 
 
 class Ascent:
-    """Gradients of the attacked objective, example by example.
+    """Gradients of an attacked objective, example by example.
 
     Args:
         twins: nets to differentiate.
         explainer: asks for maps, with the draws meant for climbing.
-        judge: holds the objective and its anchors.
+        judge: knows the clean maps and predictions.
+        objective: what is raised; the one that the judge scores by, or another.
         model_term: what is added to keep the outputs, or ``None``.
         weight: factor of the objective beside the model term.
         redraw: new draws of smoothed maps for every step.
@@ -109,55 +113,86 @@ class Ascent:
         twins: Twins,
         explainer: Explainer,
         judge: Judge,
-        model_term: OutputMatch | None,
-        weight: float,
-        redraw: bool,
+        objective: Objective,
+        model_term: OutputMatch | None = None,
+        weight: float = 1.0,
+        redraw: bool = True,
     ) -> None:
         self.twins, self.explainer, self.judge = twins, explainer, judge
+        self.objective, self.anchor = objective, judge.anchor_of(objective)
         self.model_term, self.weight, self.redraw = model_term, weight, redraw
         self.examples = explainer.examples
-        self.gradients = torch.zeros_like(judge.labels)
+        self.lengths = torch.zeros(self.examples.count, device=judge.labels.device)
+        self.wanted: Tensor | None = None
         self.checked = False
 
-    def gradient(self, points: Tensor, rows: Rows, number: int, progress: float) -> Tensor:
+    def gradient(
+        self, points: Tensor, rows: Tensor, lost: Tensor, number: int, progress: float
+    ) -> Tensor:
         """Gradients ``(n, d)`` at points of the chosen rows.
 
+        Of the objective; where the prediction is ``lost``, of the lead of the clean class.
         ``number`` counts the steps of all restarts and selects the draws, ``progress`` in [0, 1]
         the sharpness of a growing twin.
         """
         self.twins.advance(progress)
-        self.gradients[rows] += 1
+        if not bool(lost.any()):
+            return self._upwards(points, rows, number)
+        found = torch.zeros_like(points)
+        found[lost] = self._way_back(points[lost], rows[lost])
+        if not bool(lost.all()):
+            found[~lost] = self._upwards(points[~lost], rows[~lost], number)
+        return found
+
+    def _upwards(self, points: Tensor, rows: Tensor, number: int) -> Tensor:
+        """Gradients of the objective on the twin."""
         leaf = points.detach().clone().requires_grad_()
         with on_twin(self.explainer.attribution, self.twins.explained):
-            gradient = slope(self._value(leaf, rows, number), leaf)
+            gradient = slope(self._value(leaf, self._all_or(rows), number), leaf)
         self._warn_if_flat()
+        self.lengths[rows] = _lengths(gradient).to(self.lengths)
         return gradient
 
-    def way_back(self, points: Tensor, rows: Rows, number: int, progress: float) -> Tensor:
-        """Gradients ``(n, d)`` of the lead of the clean class over the best other, on the real net.
+    def _way_back(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Gradients of the lead of the clean class over the best other, on the real net.
 
-        Takes the arguments of :meth:`gradient`; the last two do not matter.
+        As long as the last gradient of the objective: a rule that remembers gradients, as Adam
+        does, would take next to no step along one that is many orders of magnitude shorter.
         """
-        judge = self.judge
-        self.gradients[rows] += 1
+        judge, chosen = self.judge, self._all_or(rows)
         leaf = points.detach().clone().requires_grad_()
         with torch.enable_grad():
-            outputs = self.examples.outputs(judge.forward_func, leaf, rows)
+            outputs = self.examples.outputs(judge.forward_func, leaf, chosen)
             clean = F.one_hot(judge.labels[rows], outputs.shape[1]).bool()
             lead = outputs[clean] - outputs.masked_fill(clean, -torch.inf).amax(1)
-            return torch.autograd.grad(lead.sum(), leaf)[0]
+            gradient = torch.autograd.grad(lead.sum(), leaf)[0]
+        known, own = self.lengths[rows].to(gradient), _lengths(gradient)
+        scale = torch.where((known > 0) & (own > 0), known / own, 1)
+        return gradient * scale.unsqueeze(1)
+
+    def _all_or(self, rows: Tensor) -> Rows:
+        """All rows as a slice, which needs no copies."""
+        return slice(None) if rows.numel() == self.examples.count else rows
 
     def _value(self, leaf: Tensor, rows: Rows, number: int) -> Tensor:
-        examples, objective = self.examples, self.judge.objective
+        examples, objective = self.examples, self.objective
         seed = self.explainer.seed + (number if self.redraw else 0)
         maps = self.explainer.maps_of(examples.inputs(leaf), examples.targets(rows), rows, seed)
-        value = self.weight * objective.value(objective.view(maps), self.judge.anchor[rows])
+        value = self.weight * objective.value(objective.view(maps), self.anchor[rows])
         if self.model_term is None:
             return value
         outputs = examples.outputs(self.twins.attacked, leaf, rows)
-        with torch.no_grad():  # of the same twin: its sharpness may have changed
-            wanted = examples.outputs(self.twins.attacked, examples.clean[rows], rows)
-        return value + self.model_term.value(outputs, wanted)
+        return value + self.model_term.value(outputs, self._clean_outputs(rows))
+
+    def _clean_outputs(self, rows: Rows) -> Tensor:
+        """Outputs of the same twin at the clean inputs, once if its sharpness is fixed."""
+        examples, everything = self.examples, slice(None)
+        with torch.no_grad():
+            if self.twins.grows:
+                return examples.outputs(self.twins.attacked, examples.clean[rows], rows)
+            if self.wanted is None:
+                self.wanted = examples.outputs(self.twins.attacked, examples.clean, everything)
+        return self.wanted[rows]
 
     def _warn_if_flat(self) -> None:
         """Warns, once, where the net has no second derivatives and no twin supplies them."""
@@ -180,3 +215,7 @@ class Ascent:
                 UserWarning,
                 stacklevel=5,
             )
+
+
+def _lengths(gradient: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(gradient, dim=1)

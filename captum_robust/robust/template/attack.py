@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import torch
 from captum.attr import Attribution
@@ -14,13 +14,15 @@ from tqdm.auto import tqdm
 
 from captum_robust._base.captum_privates import TargetType, log_usage
 from captum_robust._base.checks import check_choice, check_count, check_number
+from captum_robust._base.printed import described
 from captum_robust.attr.explainer import RELAXATIONS, climbable, is_smoothed
 from captum_robust.attr.method.differentiable import differentiable
-from captum_robust.robust.balls.l2 import BALLS
+from captum_robust.robust.balls.ball import Norm, ball_of
 from captum_robust.robust.objectives.objective import Objective
 from captum_robust.robust.steps.momentum import MomentumStep
 from captum_robust.robust.steps.step import StepRule
 from captum_robust.robust.template.ascent import OutputMatch, Surrogate
+from captum_robust.robust.template.climb import Climb
 from captum_robust.robust.template.judge import Similarity
 from captum_robust.robust.template.pieces import (
     check_attribute_kwargs,
@@ -28,10 +30,10 @@ from captum_robust.robust.template.pieces import (
     check_piece,
     check_surrogate,
 )
-from captum_robust.robust.template.run import AttackResult, AttackRun, Settings
+from captum_robust.robust.template.run import AttackResult, AttackRun
+from captum_robust.robust.template.spec import AttackSpec, Relaxation, Settings, Start
 
-Maps = tuple[Tensor, ...]
-STARTS = ("clean", "uniform", "surface")
+Inputs = TypeVar("Inputs", Tensor, tuple[Tensor, ...])
 
 
 class AttributionAttack(Perturbation):
@@ -56,7 +58,8 @@ class AttributionAttack(Perturbation):
             iterate in place of the objective's score; lower is better for the attacker.
         model_term: added to the objective to keep the outputs.
         weight: factor of the objective beside ``model_term``, > 0.
-        norm: ``"Linf"`` or ``"L2"`` where ``perturb`` is not told.
+        norm: ``"Linf"``, ``"L2"``, ``"L1"`` or the name of another :class:`Ball`, its class or an
+            object such as ``L1Ball(0.05)``; where ``perturb`` is not told.
         step_rule: how a gradient becomes a step; :class:`MomentumStep` by default.
         start: ``"clean"``, ``"uniform"`` in the ball, or its ``"surface"``; restarts after the
             first are random in any case.
@@ -103,14 +106,14 @@ class AttributionAttack(Perturbation):
         evaluation: Similarity | None = None,
         model_term: OutputMatch | None = None,
         weight: float = 1.0,
-        norm: str = "Linf",
+        norm: Norm = "Linf",
         step_rule: StepRule | None = None,
-        start: str = "clean",
+        start: Start = "clean",
         start_tries: int | None = None,
         surrogate: Surrogate = "softplus",
         attack_samples: int | None = None,
         redraw: bool = True,
-        relaxation: str = "sigmoid",
+        relaxation: Relaxation = "sigmoid",
         attribute_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -123,10 +126,11 @@ class AttributionAttack(Perturbation):
         self.weight = check_number(
             "weight", weight, low=0, open_low=True, high=torch.inf, open_high=True
         )
-        self.norm = check_choice("norm", norm, tuple(BALLS))
+        ball_of(norm)
+        self.norm = norm
         rule = MomentumStep() if step_rule is None else step_rule
         self.step_rule = check_piece("step_rule", rule, StepRule, "AdamStep()")
-        self.start = check_choice("start", start, STARTS)
+        self.start = check_choice("start", start, get_args(Start))
         self.start_tries = (
             start_tries if start_tries is None else check_count("start_tries", start_tries)
         )
@@ -153,16 +157,25 @@ class AttributionAttack(Perturbation):
             with differentiable(self.climbed_method):
                 pass  # raises here rather than at the first step
 
+    def __repr__(self) -> str:
+        """The method and the pieces, as short as they can be said."""
+        names = (
+            *("objective", "evaluation", "model_term", "weight", "norm", "step_rule", "start"),
+            *("start_tries", "surrogate", "redraw", "relaxation", "attribute_kwargs"),
+        )
+        pieces = ", ".join(f"{name}={described(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({described(self.attribution_method)}, {pieces})"
+
     @log_usage(part_of_slo=True)
     def perturb(
         self,
-        inputs: Any,
+        inputs: Inputs,
         radius: Any = None,
         step_size: Any = None,
         step_num: int | None = None,
         target: TargetType = None,
         *,
-        norm: str | None = None,
+        norm: Norm | None = None,
         random_start: bool | None = None,
         mask: Any = None,
         additional_forward_args: object = None,
@@ -172,7 +185,7 @@ class AttributionAttack(Perturbation):
         seed: int | None = None,
         example_ids: Sequence[int] | None = None,
         show_progress: bool = False,
-    ) -> Any:
+    ) -> Inputs:
         r"""Perturbed inputs; the words of :meth:`captum.robust.PGD.perturb`, and more.
 
         Args:
@@ -184,7 +197,7 @@ class AttributionAttack(Perturbation):
                 ``step_rule.relative_step`` radii; refused by rules that shrink their own steps.
             step_num: steps of each restart.
             target: class explained and predicted, in any of Captum's forms.
-            norm: ``"Linf"`` or ``"L2"``.
+            norm: as for the attack.
             random_start: whether the first start is random; the attack's own choice by default.
             mask: nonzero where an input may change, broadcast to it.
             additional_forward_args: as for Captum; tensors go with the examples.
@@ -204,9 +217,22 @@ class AttributionAttack(Perturbation):
             ValueError: if an argument lies outside its range, or an input outside the box.
             RuntimeError: if the net is in training mode where that mixes examples.
         """
-        where = (radius, step_size, step_num, target, norm, random_start, mask)
-        how = (additional_forward_args, restarts, keep_prediction, eval_every, seed, example_ids)
-        settings = Settings(*where, *how, show_progress)
+        settings = Settings(
+            radius=radius,
+            step_size=step_size,
+            step_num=step_num,
+            target=target,
+            norm=norm,
+            random_start=random_start,
+            mask=mask,
+            additional_forward_args=additional_forward_args,
+            restarts=restarts,
+            keep_prediction=keep_prediction,
+            eval_every=eval_every,
+            seed=seed,
+            example_ids=example_ids,
+            show_progress=show_progress,
+        )
         return self._search(inputs, settings).perturbed
 
     def search(self, inputs: Any, *args: Any, **kwargs: Any) -> AttackResult:
@@ -218,10 +244,12 @@ class AttributionAttack(Perturbation):
             **kwargs: likewise.
         """
         try:
-            signature(AttributionAttack.perturb).bind(self, inputs, *args, **kwargs)
+            bound = signature(AttributionAttack.perturb).bind(self, inputs, *args, **kwargs)
         except TypeError as error:
             raise TypeError(f"search() {error}; it takes the arguments of perturb().") from None
-        return self._search(inputs, Settings(*args, **kwargs))
+        given = {**bound.arguments}
+        del given["self"], given["inputs"]
+        return self._search(inputs, Settings(**given))
 
     def default_step_size(self, radius: Tensor) -> Any:
         """The ``step_size`` where the caller gives none, from radii ``(N or 1, d or 1)``."""
@@ -232,68 +260,24 @@ class AttributionAttack(Perturbation):
     def _search(self, inputs: Any, settings: Settings) -> AttackResult:
         """All restarts of one call, which needs graphs also where the caller's mode has none."""
         with torch.inference_mode(False):
-            run = AttackRun(self, inputs, settings)
-            restarts, steps = settings.restarts or 1, settings.step_num or 1
+            run = AttackRun(AttackSpec.of(self), inputs, settings)
+            climbs = list(self._climbs(run))
+            steps = sum(climb.steps for climb in climbs)
             with tqdm(
-                total=restarts * steps, desc=type(self).__name__, disable=not settings.show_progress
+                total=steps, desc=type(self).__name__, disable=not settings.show_progress
             ) as bar:
-                for restart in range(restarts):
-                    self._climb(run, restart, bar.update)
+                for climb in climbs:
+                    climb(run, bar.update)
             return run.result()
 
-    def _climb(self, run: AttackRun, restart: int, tick: Callable[[], Any]) -> None:
-        """One restart: gradient, step, project, clip, accept."""
-        points, active = run.start(self._start_of(run, restart), restart, self.start_tries)
-        steps, every = run.settings.step_num or 1, run.settings.eval_every
-        rule = self.step_rule.begin(run.ball, run.size, run.draws, restart, steps)
-        for step in range(steps):
-            tick()
-            rows = (active & ~run.finished).nonzero().flatten()
-            if rows.numel() == 0:
-                return
-            here = points[rows]
-            gradient = torch.zeros_like(here)
-            if rule.uses_gradient:
-                gradient = run.gradient(here, rows, restart, step)
-                sound = run.drop_broken(gradient, rows, step)
-                rows, here, gradient = rows[sound], here[sound], gradient[sound]
-            there = self._advance(run, rule, here, gradient, rows, step)
-            points[rows] = there
-            if self._repeatable(run):  # what did not move will not move again
-                active[rows] = (there != here).any(1)
-            due = (step + 1) % every == 0 or step + 1 == steps
-            judged = slice(None) if due else ~active[rows]
-            run.offer(there[judged], rows[judged])
+    def _climbs(self, run: AttackRun) -> Iterator[Climb]:
+        """The restarts of one call."""
+        ascent = run.ascent()
+        for restart in range(run.call.restarts):
+            start = self._start_of(run, restart)
+            yield Climb(ascent, self.step_rule, start, restart, run.call.steps)
 
-    def _advance(
-        self,
-        run: AttackRun,
-        rule: StepRule,
-        here: Tensor,
-        gradient: Tensor,
-        rows: Tensor,
-        step: int,
-    ) -> Tensor:
-        """Step, project, clip; some rules halve a step that would lose the prediction."""
-        region = run.region
-        there = region.move(rule, here, gradient, rows, step)
-        for _ in range(rule.halvings):
-            lost = ~run.judge.kept(there, rows)
-            if not bool(lost.any()):
-                return there
-            rule.shorten(rows[lost])
-            there[lost] = region.move(rule, here[lost], gradient[lost], rows[lost], step)
-        if rule.halvings:
-            lost = ~run.judge.kept(there, rows)
-            there[lost] = here[lost]
-        return there
-
-    def _repeatable(self, run: AttackRun) -> bool:
-        """Whether the same point would give the same step again."""
-        drawn = self.redraw and is_smoothed(self.attribution_method)
-        return self.step_rule.repeatable and not run.ascent.twins.grows and not drawn
-
-    def _start_of(self, run: AttackRun, restart: int) -> str:
+    def _start_of(self, run: AttackRun, restart: int) -> Start:
         """The kind of start, given the restart and what the caller asked for."""
         chosen, kind = run.settings.random_start, self.start
         if restart > 0 or chosen:

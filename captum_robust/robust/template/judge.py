@@ -45,8 +45,13 @@ class Judge:
         self.labels = self.predict(clean, slice(None))
         self._check_classes()
         self.clean_maps = explainer.maps(clean, slice(None))
-        self.clean_views = objective.view(self.clean_maps)
-        self.anchor = usable(objective.anchor(self.clean_views, self._explain_others))
+        self.anchor = self.anchor_of(objective)
+
+    def anchor_of(self, objective: Objective) -> Tensor:
+        """What stays fixed while an objective is raised from the clean maps."""
+        views = objective.view(self.clean_maps)
+        anchor: Tensor = usable(objective.anchor(views, self._explain_others))
+        return anchor
 
     def _check_classes(self) -> None:
         """Refuses a target beyond the explained net's columns, or none where it has several."""
@@ -92,6 +97,10 @@ class Judge:
             return torch.zeros(points.shape[0], dtype=torch.long, device=points.device)
         with torch.no_grad():
             outputs = self.examples.outputs(self.forward_func, points, rows)
+        return self._classes(outputs)
+
+    def _classes(self, outputs: Any) -> Tensor:
+        """The predicted classes of outputs ``(n, classes)``."""
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ValueError(
@@ -111,19 +120,42 @@ class Judge:
         self, points: Tensor, rows: Rows, seed: int | None = None, clean: Maps | None = None
     ) -> tuple[Tensor, Tensor]:
         """Score and value of ``(n, d)`` points, ``(n,)`` each, larger for the attacker."""
-        maps = self.explainer.maps(points, rows, seed)
-        views, anchor = self.objective.view(maps), self.anchor[rows]
-        value = self.objective.value(views, anchor)
+        return self._compare(self.explainer.maps(points, rows, seed), rows, clean)
+
+    def assess(self, points: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+        """Whether each point keeps the prediction, and score and value where it does, ``(n,)``.
+
+        One forward pass serves the prediction and the map where the method asks the net for
+        nothing else.
+        """
+        if self.explainer.asks_once(self.forward_func):
+            maps, outputs = self.explainer.maps_and_outputs(points, rows)
+            kept = self._classes(outputs) == self.labels[rows]
+            return kept, *self._compare(maps, rows)
+        kept = self.kept(points, rows)
+        score = torch.full_like(points[:, 0], -torch.inf)
+        value = score.clone()
+        if bool(kept.all()):
+            return kept, *self.score(points, rows)
+        if bool(kept.any()):
+            chosen = kept.nonzero().flatten() if isinstance(rows, slice) else rows[kept]
+            score[kept], value[kept] = self.score(points[kept], chosen)
+        return kept, score, value
+
+    def _compare(self, maps: Maps, rows: Rows, clean: Maps | None = None) -> tuple[Tensor, Tensor]:
+        objective, anchor = self.objective, self.anchor[rows]
+        views = objective.view(maps)
+        value = objective.value(views, anchor)
         reference = self.clean_maps if clean is None else clean
         reference = tuple(part[rows] for part in reference)
         if self.evaluation is None:
-            score = self.objective.score(views, self.objective.view(reference), anchor)
+            score = objective.score(views, objective.view(reference), anchor)
         else:
             is_tuple = len(maps) > 1
             found = self.evaluation(
                 _format_output(is_tuple, reference), _format_output(is_tuple, maps)
             )
-            score = -_per_example("evaluation", found, len(points))
+            score = -_per_example("evaluation", found, len(value))
         return _finite(score), _finite(value)
 
 
@@ -159,21 +191,19 @@ class Best:
         self.clean_score = self.score.clone()
         self.evaluations = torch.zeros_like(judge.labels)
 
-    def offer(self, judge: Judge, points: Tensor, kept: Tensor, rows: Tensor) -> None:
-        """Judges the points that kept their prediction and remembers the better ones."""
-        if not kept.all():
-            points, rows = points[kept], rows[kept]
-        if rows.numel() == 0:
-            return
+    def offer(self, judge: Judge, points: Tensor, rows: Tensor) -> Tensor:
+        """Judges points and remembers the better ones; which kept their prediction, ``(n,)``."""
         everything = rows.numel() == judge.examples.count
-        score, value = judge.score(points, slice(None) if everything else rows)
-        self.evaluations[rows] += 1
+        kept, score, value = judge.assess(points, slice(None) if everything else rows)
+        self.evaluations[rows[kept]] += 1
         better = (score > self.score[rows]) | (
             (score == self.score[rows]) & (value > self.value[rows])
         )
+        better &= kept
         won = rows[better]
         self.points[won], self.score[won], self.value[won] = (
             points[better],
             score[better],
             value[better],
         )
+        return kept

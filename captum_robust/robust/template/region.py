@@ -11,10 +11,9 @@ from torch import Tensor
 from captum_robust._base.checks import check_number
 from captum_robust._base.examples import Examples
 from captum_robust._base.rows import Rows
-from captum_robust.robust.balls.ball import Ball
+from captum_robust.robust.balls.ball import Ball, Norm, ball_of
 from captum_robust.robust.balls.box import Box
 from captum_robust.robust.balls.draws import Draws
-from captum_robust.robust.balls.l2 import BALLS
 from captum_robust.robust.steps.step import StepRule
 
 
@@ -37,7 +36,7 @@ class Region:
         examples: Examples,
         radius: Any,
         bounds: tuple[Any, Any],
-        norm: str,
+        norm: Norm,
         mask: Any = None,
     ) -> Region:
         """The region of some inputs, from the arguments of an attack.
@@ -46,7 +45,7 @@ class Region:
             examples: the inputs.
             radius: size of the ball, >= 0, what :meth:`Examples.spread` takes.
             bounds: lower and upper bound of the box, likewise.
-            norm: a key of ``BALLS``.
+            norm: the name, the class or an object of a ball.
             mask: nonzero where an input may change; everywhere by default.
         """
         radii = examples.spread("radius", check_size("radius", radius, positive=False))
@@ -56,7 +55,8 @@ class Region:
         names = ("lower_bound", "upper_bound")
         lower, upper = (examples.spread(*pair) for pair in zip(names, bounds, strict=True))
         box = Box(lower, upper, examples.clean, examples.rounding)
-        return cls(examples, BALLS[norm](radii, free), box)
+        walls = (box.lower - examples.clean, box.upper - examples.clean)
+        return cls(examples, ball_of(norm).of_radius(radii, free, *walls), box)
 
     def start(self, kind: str, draws: Draws, rows: Rows, number: int) -> Tensor:
         """Where a climb begins: ``"clean"``, ``"uniform"`` in the ball, or its ``"surface"``."""

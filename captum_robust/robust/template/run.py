@@ -5,30 +5,26 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_robust._base.captum_privates import TargetType
-from captum_robust._base.checks import check_choice, check_count
 from captum_robust._base.examples import Examples, Maps, usable
-from captum_robust._base.rows import Rows
+from captum_robust._base.rows import pick
 from captum_robust._base.targets import class_targets
 from captum_robust.attr.explainer import Explainer
 from captum_robust.attr.method.guards import refuse_mixing
-from captum_robust.robust.balls.draws import Draws
-from captum_robust.robust.balls.l2 import BALLS
-from captum_robust.robust.template.ascent import Ascent, Twins
+from captum_robust.robust.balls.draws import Draws, start_number
+from captum_robust.robust.objectives.objective import Objective
+from captum_robust.robust.steps.step import StepRule
+from captum_robust.robust.template.ascent import Ascent, Surrogate, Twins
 from captum_robust.robust.template.judge import Best, Judge
 from captum_robust.robust.template.region import Region, check_size
-
-if TYPE_CHECKING:
-    from captum_robust.robust.template.attack import AttributionAttack
+from captum_robust.robust.template.spec import AttackSpec, Settings
 
 # Draws for climbing and for the last judgement are apart from those that iterates are judged with.
 _CLIMB, _FRESH = 1_000_003, 2_000_003
-_MAX_STEPS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -66,60 +62,30 @@ class AttackResult:
     stopped: Tensor
 
 
-@dataclass
-class Settings:
-    """The arguments of one call beside the inputs, checked."""
-
-    radius: Any = None
-    step_size: Any = None
-    step_num: int | None = None
-    target: TargetType = None
-    norm: str | None = None
-    random_start: bool | None = None
-    mask: Any = None
-    additional_forward_args: object = None
-    restarts: int | None = None
-    keep_prediction: bool = True
-    eval_every: int = 1
-    seed: int | None = None
-    example_ids: Sequence[int] | None = None
-    show_progress: bool = False
-
-    def resolve(self, attack: AttributionAttack) -> None:
-        """Fills in the attack's own defaults and refuses what is out of range."""
-        self.norm = check_choice("norm", self.norm or attack.norm, tuple(BALLS))
-        steps = attack.step_num if self.step_num is None else self.step_num
-        self.step_num = check_count("step_num", steps)
-        restarts = attack.restarts if self.restarts is None else self.restarts
-        self.restarts = check_count("restarts", restarts)
-        check_count("eval_every", self.eval_every)
-        if self.step_num > _MAX_STEPS:
-            raise ValueError(f"`step_num` must be at most {_MAX_STEPS}, got {self.step_num}.")
-        if self.seed is None:  # torch's global generator decides, as in Captum
-            self.seed = int(torch.randint(2**40, ()).item())
-        check_count("seed", self.seed, low=0)
-
-
 class AttackRun:
-    """The pieces of one call: where it may go, what it climbs, what judges, and what it found."""
+    """The pieces of one call: where it may go, what judges, and what it found.
 
-    def __init__(
-        self, attack: AttributionAttack, inputs: Tensor | Maps, settings: Settings
-    ) -> None:
-        settings.resolve(attack)
-        self.settings = settings
-        for function in (attack.forward_func, attack.attribution_method):
+    Args:
+        spec: what the attack is made of.
+        inputs: as the user gave them.
+        settings: the other arguments of the call.
+    """
+
+    def __init__(self, spec: AttackSpec, inputs: Tensor | Maps, settings: Settings) -> None:
+        self.spec, self.settings = spec, settings
+        self.call = call = settings.resolved(spec)
+        for function in (spec.forward_func, spec.attribution_method):
             refuse_mixing(function, "to be attacked")
         self.examples = Examples(inputs, settings.target, settings.additional_forward_args)
         radius = torch.inf if settings.radius is None else settings.radius
-        bounds = (attack.lower_bound, attack.upper_bound)
-        self.region = Region.around(
-            self.examples, radius, bounds, settings.norm or "Linf", settings.mask
-        )
+        bounds = (spec.lower_bound, spec.upper_bound)
+        self.region = Region.around(self.examples, radius, bounds, call.ball, settings.mask)
         self.ball = self.region.ball
-        self.size = self._step_size(attack, settings)
-        self.draws = Draws(settings.seed or 0, self._ids(settings), self.examples.clean)
-        self._assemble(attack, settings)
+        self.size = self._step_size(spec.step_rule)
+        self.draws = Draws(call.seed, self._ids(settings), self.examples.clean)
+        self.judge = self._judge()
+        self.best = Best(self.judge)
+        self.gradients = torch.zeros_like(self.judge.labels)
         self.skipped = self._changed_at_start(settings)
         self.stopped = torch.zeros_like(self.skipped)
         self.tries = torch.zeros_like(self.judge.labels)
@@ -127,20 +93,39 @@ class AttackRun:
         self.finished = self.skipped | immobile
         self.lost = torch.zeros_like(self.skipped)
 
-    def _assemble(self, attack: AttributionAttack, settings: Settings) -> None:
-        """Builds judge and ascent; the draws of the one are apart from those of the other."""
-        seed, ids = settings.seed or 0, self.draws.example_ids
-        kwargs, climbing_kwargs = usable(attack.attribute_kwargs), usable(attack.climbing_kwargs)
-        judging = Explainer(attack.attribution_method, kwargs, self.examples, seed, ids)
-        forward_func = attack.forward_func if settings.keep_prediction else None
-        self.judge = Judge(forward_func, judging, attack.objective, attack.evaluation)
-        self.best = Best(self.judge)
-        climbing = Explainer(
-            attack.climbed_method, climbing_kwargs, self.examples, seed + _CLIMB, ids
+    def _judge(self) -> Judge:
+        """What iterates are judged by."""
+        spec, kwargs = self.spec, usable(self.spec.attribute_kwargs)
+        judging = Explainer(
+            spec.attribution_method, kwargs, self.examples, self.call.seed, self.draws.example_ids
         )
-        twins = Twins(attack.surrogate, attack.climbed_method, attack.forward_func)
-        self.ascent = Ascent(
-            twins, climbing, self.judge, attack.model_term, attack.weight, attack.redraw
+        forward_func = spec.forward_func if self.settings.keep_prediction else None
+        return Judge(forward_func, judging, spec.objective, spec.evaluation)
+
+    def ascent(
+        self, objective: Objective | None = None, surrogate: Surrogate | None = None
+    ) -> Ascent:
+        """What is climbed: the attack's own objective and twin, or others.
+
+        The draws for climbing are apart from those that judge.
+        """
+        spec = self.spec
+        twins = Twins(surrogate or spec.surrogate, spec.climbed_method, spec.forward_func)
+        climbing = Explainer(
+            spec.climbed_method,
+            usable(spec.climbing_kwargs),
+            self.examples,
+            self.call.seed + _CLIMB,
+            self.draws.example_ids,
+        )
+        return Ascent(
+            twins,
+            climbing,
+            self.judge,
+            objective or spec.objective,
+            spec.model_term,
+            spec.weight,
+            spec.redraw,
         )
 
     def _ids(self, settings: Settings) -> Sequence[int]:
@@ -153,17 +138,17 @@ class AttackRun:
             )
         return ids
 
-    def _step_size(self, attack: AttributionAttack, settings: Settings) -> Tensor:
-        if settings.step_size is not None and attack.step_rule.refuses_step_size:
-            raise ValueError(
-                f"`step_size` must be None for {type(attack.step_rule).__name__}, which finds its "
-                f"own lengths, got {settings.step_size}; choose another `step_rule`."
-            )
-        if settings.step_size is None:
-            size = attack.default_step_size(self.ball.radius)
+    def _step_size(self, rule: StepRule) -> Tensor:
+        size = self.settings.step_size
+        if size is None:
+            size = self.spec.step_size(self.ball.radius)
             return size if isinstance(size, Tensor) else self.examples.spread("step_size", size)
-        checked = check_size("step_size", settings.step_size, positive=True)
-        return self.examples.spread("step_size", checked)
+        if rule.refuses_step_size:
+            raise ValueError(
+                f"`step_size` must be None for {type(rule).__name__}, which finds its "
+                f"own lengths, got {size}; choose another `step_rule`."
+            )
+        return self.examples.spread("step_size", check_size("step_size", size, positive=True))
 
     def _changed_at_start(self, settings: Settings) -> Tensor:
         """Marks the examples whose prediction is not the target, and warns of them."""
@@ -197,7 +182,7 @@ class AttackRun:
         active, attempt = waiting.clone(), 0
         while bool(waiting.any()):
             rows = waiting.nonzero().flatten()
-            number = 2 * (restart * _MAX_STEPS + attempt)  # steps draw the odd numbers
+            number = start_number(restart, attempt)
             points[rows] = self.region.start(kind, self.draws, rows, number)
             if most_tries is None:
                 break
@@ -209,24 +194,13 @@ class AttackRun:
             waiting &= ~spent
         return points, active
 
-    def _rows(self, rows: Tensor) -> Rows:
-        """All rows as a slice, which needs no copies."""
-        return slice(None) if rows.numel() == self.examples.count else rows
-
-    def gradient(self, points: Tensor, rows: Tensor, restart: int, step: int) -> Tensor:
-        """Gradients to climb ``(n, d)``, zero where nothing may move.
-
-        Of the objective; of the margin of the clean class where the iterate has lost it.
-        """
-        steps = self.settings.step_num or 1
-        number, progress = restart * steps + step, step / max(steps - 1, 1)
-        lost, gradient = self.lost[rows], torch.zeros_like(points)
-        for which, climb in ((~lost, self.ascent.gradient), (lost, self.ascent.way_back)):
-            if bool(which.any()):
-                chosen = self._rows(rows[which])
-                gradient[which] = climb(points[which], chosen, number, progress)
-        free = self.ball.free
-        return torch.where(free if free.shape[0] == 1 else free[rows], gradient, 0)
+    def gradient(
+        self, ascent: Ascent, points: Tensor, rows: Tensor, number: int, progress: float
+    ) -> Tensor:
+        """Gradients to climb ``(n, d)``, zero where nothing may move; see :class:`Ascent`."""
+        self.gradients[rows] += 1
+        gradient = ascent.gradient(points, rows, self.lost[rows], number, progress)
+        return torch.where(pick(self.ball.free, rows), gradient, 0)
 
     def drop_broken(self, gradient: Tensor, rows: Tensor, step: int) -> Tensor:
         """Stops the examples whose gradient is not finite and says so; True for the others."""
@@ -247,9 +221,7 @@ class AttackRun:
         """Judges the points and finishes the examples that cannot get better."""
         if rows.numel() == 0:
             return
-        kept = self.judge.kept(points, self._rows(rows))
-        self.lost[rows] = ~kept
-        self.best.offer(self.judge, points, kept, rows)
+        self.lost[rows] = ~self.best.offer(self.judge, points, rows)
         self.finished |= self.best.score >= self.judge.ceiling
 
     def result(self) -> AttackResult:
@@ -257,7 +229,7 @@ class AttackRun:
         best, judge = self.best, self.judge
         score, clean_score = best.score, best.clean_score
         if judge.explainer.is_random:
-            fresh, everything = (self.settings.seed or 0) + _FRESH, slice(None)
+            fresh, everything = self.call.seed + _FRESH, slice(None)
             score, _ = judge.score(best.points, everything, fresh)
             clean_score, _ = judge.score(self.examples.clean, everything, fresh)
         return AttackResult(
@@ -265,7 +237,7 @@ class AttackRun:
             score=score,
             clean_score=clean_score,
             evaluations=best.evaluations,
-            gradients=self.ascent.gradients,
+            gradients=self.gradients,
             skipped=self.skipped,
             stopped=self.stopped,
         )

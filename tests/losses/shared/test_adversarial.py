@@ -256,7 +256,7 @@ def test_validation_without_gradients(name, data):
         ({"radius": float("nan")}, "`radius`"),
         ({"steps": 0}, "`steps` must be at least 1, got 0"),
         ({"step_size": 0.0}, "`step_size`"),
-        ({"norm": "L1"}, "`norm` must be one of 'Linf', 'L2', got 'L1'"),
+        ({"norm": "L3"}, "`norm` must be one of 'L1', 'L2', 'Linf', or a Ball, got 'L3'"),
     ],
 )
 def test_refuses_what_no_ascent_can_do(kind, keywords, message):

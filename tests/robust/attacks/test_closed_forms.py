@@ -18,8 +18,8 @@ from captum_robust.robust import (
     TopKAttack,
     TopKObjective,
 )
+from captum_robust.robust.balls.ball import ball_of
 from captum_robust.robust.balls.draws import Draws
-from captum_robust.robust.balls.l2 import BALLS
 
 SIGNED = {"abs": False}
 
@@ -129,7 +129,7 @@ def test_an_attack_on_a_linear_net_returns_the_input():
 @pytest.mark.parametrize("norm", ["Linf", "L2"])
 def test_momentum_steps_follow_the_sum_of_gradients_and_shrink(norm):
     clean = torch.zeros(2, 2, dtype=torch.float64)
-    ball = BALLS[norm](torch.full((2, 1), 9.0), torch.ones(2, 1, dtype=torch.bool))
+    ball = ball_of(norm).of_radius(torch.full((2, 1), 9.0))
     draws = Draws(0, range(2), clean)
     rule = MomentumStep(momentum=0.5).begin(ball, torch.full((2, 1), 0.8), draws, 0, steps=4)
     rows = torch.tensor([1])

@@ -186,7 +186,7 @@ def _starts(images: Tensor, rho: float, restarts: int, seed: int) -> list[Tensor
     from captum_robust.robust.balls.l2 import L2Ball
 
     flat = images.flatten(1)
-    ball = L2Ball(flat.new_full((1, 1), rho), torch.ones(1, 1, dtype=torch.bool))
+    ball = L2Ball().of_radius(flat.new_full((1, 1), rho))
     draws = Draws(seed, range(len(flat)), flat)
     return [
         ball.surface(draws, slice(None), 2 * restart * 1_000_000).reshape(images.shape)

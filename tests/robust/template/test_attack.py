@@ -64,7 +64,7 @@ def cosine(first, second):
 
 def size(delta, norm):
     flat = delta.flatten(1)
-    return flat.abs().amax(1) if norm == "Linf" else flat.norm(dim=1)
+    return flat.abs().amax(1) if norm == "Linf" else flat.norm(p=int(norm[1]), dim=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,7 +73,7 @@ def size(delta, norm):
 )
 @given(
     radius=st.floats(0, 1.5),
-    norm=st.sampled_from(["Linf", "L2"]),
+    norm=st.sampled_from(["Linf", "L2", "L1"]),
     seed=st.integers(0, 2**20),
     restarts=st.integers(1, 2),
 )
@@ -204,7 +204,7 @@ def test_tuples_and_per_channel_radii():
     radius = (torch.tensor([0.1, 0.2, 0.0]), 0.3)
     mask = (torch.ones(3), torch.tensor([1, 0]))
     attack = TopKAttack(net, InputXGradient(net), k=2, reduction="abs")
-    for norm in ("Linf", "L2"):
+    for norm in ("Linf", "L2", "L1"):
         moved = attack.perturb(
             (x, y),
             radius,
@@ -218,9 +218,8 @@ def test_tuples_and_per_channel_radii():
         dx, dy = moved[0] - x, moved[1] - y
         assert (dx.abs() <= radius[0] + 1e-6).all() and (dy.abs() <= 0.3 + 1e-6).all()
         assert (dx[:, 2] == 0).all() and (dy[:, 1] == 0).all() and (dx != 0).any()
-        if norm == "L2":
-            scaled = torch.cat([dx[:, :2] / radius[0][:2], dy[:, :1] / 0.3], 1)
-            assert (scaled.norm(dim=1) <= 1 + 1e-5).all()
+        scaled = torch.cat([dx[:, :2] / radius[0][:2], dy[:, :1] / 0.3], 1)
+        assert (size(scaled, norm) <= 1 + 1e-5).all()
 
 
 def test_additional_arguments_follow_their_examples():
@@ -292,7 +291,7 @@ def test_another_net_as_surrogate(net, batch, trained):
 
 @pytest.mark.parametrize(
     ("norm", "radius", "steps"),
-    [pytest.param("Linf", 8 / 255, 100, marks=pytest.mark.slow), ("L2", 0.5, 30)],
+    [pytest.param("Linf", 8 / 255, 100, marks=pytest.mark.slow), ("L2", 0.5, 30), ("L1", 3.0, 30)],
 )
 def test_top_k_never_loses_to_ten_times_as_many_random_points(norm, radius, steps, net, digits):
     images = digits[0][:16]

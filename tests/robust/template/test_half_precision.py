@@ -19,11 +19,12 @@ EVERY = slice(None)
 
 
 def length(delta, norm):
-    return delta.abs().amax(1) if norm == "Linf" else delta.norm(dim=1)
+    wide = delta.double()
+    return wide.abs().amax(1) if norm == "Linf" else wide.norm(p=int(norm[1]), dim=1)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**30),
@@ -52,7 +53,7 @@ def test_no_point_leaves_the_ball(norm, dtype, seed, radius, scale, boxed):
 def test_rounding_is_to_the_nearest_value_where_that_is_inside():
     """One ulp is 2^-7 here, and moves of more than half of one must not be lost."""
     clean = torch.ones(1, 3, dtype=torch.bfloat16)
-    for norm in ("Linf", "L2"):
+    for norm in ("Linf", "L2", "L1"):
         region = Region.around(Examples(clean, None, None), 0.1, (-torch.inf, torch.inf), norm)
         moved = region.limit(torch.full((1, 3), 0.6 * 2**-7), EVERY)
         assert torch.equal(moved, torch.full((1, 3), 1 + 2**-7))
@@ -61,7 +62,7 @@ def test_rounding_is_to_the_nearest_value_where_that_is_inside():
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
 def test_whole_attacks(norm, dtype):
     net = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)).to(dtype).eval()
     inputs = torch.rand(5, 6).to(dtype)

@@ -15,6 +15,7 @@ from captum.attr import Saliency
 from torch import nn
 
 from captum_robust.attr import Abs, Sparsify, UnitNorm
+from captum_robust.robust import TopKAttack
 
 EXAMPLES, FEATURES, SAMPLES, ALPHA = 40, 6, 2000, 0.1
 
@@ -162,3 +163,25 @@ def smallest_gap(maps, top):
     """Largest outside minus smallest inside: positive where the order is broken."""
     outside = maps.masked_fill(top, -np.inf).amax(1)
     return outside - maps.masked_fill(~top, np.inf).amin(1)
+
+
+def test_the_librarys_attack_in_the_norm_of_the_law(law, net, inputs, smoothing):
+    """As the audit attacks: TopKAttack at the certified size, judged by fresh draws."""
+    images, radius = inputs[:16], 0.05
+    smooth = smoothing(Saliency(net), noise=law, transform=Abs() >> Sparsify(2))
+    level = {"stdevs": 0.5}
+    certificate = smooth.certify(
+        images, target=0, nt_samples=SAMPLES, seed=0, alpha=ALPHA, claim="redrawn", **level
+    )
+    certified = certificate.overlap(radius, k=2)
+    assert (certified > 0).double().mean() > 0.3
+    norm = law.norm.upper()
+    attack = TopKAttack(
+        net, smooth, k=2, norm=norm, attack_samples=32, attribute_kwargs={"nt_samples": 64, **level}
+    )
+    points = attack.perturb(images, radius, step_num=6, target=0, keep_prediction=False, seed=5)
+    delta = (points - images).norm(p=int(norm[1]), dim=1)
+    assert (delta <= radius * (1 + 1e-9)).all() and (delta > 0.5 * radius).double().mean() > 0.5
+    fresh = smooth.attribute(points, target=0, nt_samples=SAMPLES, seed=2, **level)
+    overlap = (top_marks(certificate.attributions) & top_marks(fresh)).sum(1) / 2
+    assert (overlap < certified).sum() <= allowed(len(images))

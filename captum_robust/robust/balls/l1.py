@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,9 @@ from captum_robust._base.checks import check_share_or_count, feature_count
 from captum_robust._base.rows import Rows, pick
 from captum_robust.robust.balls.ball import EVERY, Ball
 from captum_robust.robust.balls.draws import Draws
+
+# Smaller radii are none: the squares of their inverses overflow.
+_TINY: Final = 1e-100
 
 
 class L1Ball(Ball):
@@ -49,7 +54,8 @@ class L1Ball(Ball):
         return self.in_radii(delta, rows).abs().sum(1, dtype=torch.float64).to(delta)
 
     def project(self, delta: Tensor, rows: Rows = EVERY) -> Tensor:
-        free, radius = pick(self.free, rows), pick(self.radius, rows).double()
+        radius = pick(self.radius, rows).double()
+        free = pick(self.free, rows) & (radius > _TINY)
         wanted = torch.where(free, delta, 0).double()
         walls = self._room(wanted.sign(), None, rows).double()
         weight = torch.where(free, 1 / radius.where(free, 1), 0).expand_as(wanted)

@@ -3,16 +3,18 @@
 import importlib
 import warnings
 
+from captum_robust.certificates.budget import Budget
 from captum_robust.certificates.certificate import Certificate
 from captum_robust.certificates.claim import Claim, PublishedFormulaWarning
 from captum_robust.certificates.confidence.betting import betting_lower
 from captum_robust.certificates.confidence.bousquet import bousquet_radius
-from captum_robust.certificates.confidence.means import (
-    clopper_pearson,
+from captum_robust.certificates.confidence.elementwise.clopper_pearson import clopper_pearson
+from captum_robust.certificates.confidence.elementwise.confidence import Confidence
+from captum_robust.certificates.confidence.elementwise.empirical_bernstein import (
     empirical_bernstein,
-    hoeffding,
-    kl_chernoff,
 )
+from captum_robust.certificates.confidence.elementwise.hoeffding import hoeffding
+from captum_robust.certificates.confidence.elementwise.kl_chernoff import kl_chernoff
 from captum_robust.certificates.confidence.pac_bayes import pac_bayes_radius
 from captum_robust.certificates.confidence.spread import top_eigenvalue_upper, trace_upper
 from captum_robust.certificates.confidence.vectors import norm_radius
@@ -59,17 +61,20 @@ from captum_robust.certificates.procedures.smallest_radius import (
     radius_at_norm,
     smallest_radius,
 )
+from captum_robust.certificates.questions.question import Question
 from captum_robust.certificates.shifts.covariance import hcr_shift
 from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
 from captum_robust.noise.shift import Shift
 from captum_robust.transforms.ranges import MapRange
 
 __all__ = [
+    "Budget",
     "CenterCertificate",
     "CenterTerms",
     "Certificate",
     "CertificateMixin",
     "Claim",
+    "Confidence",
     "CosineCertificateMixin",
     "ExchangeCosts",
     "LecuyerGaussianNoise",
@@ -77,6 +82,7 @@ __all__ = [
     "NormEstimate",
     "PublishedFormulaWarning",
     "QuadraticForm",
+    "Question",
     "RankCertificateMixin",
     "Shift",
     "SmallestRadius",

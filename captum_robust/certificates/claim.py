@@ -8,15 +8,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Literal, get_args
 
 from captum_robust._base.checks import check_choice, check_number
+from captum_robust.certificates.confidence.elementwise.confidence import Confidence
 
-CONFIDENCES: Final = (
-    "auto",
-    "hoeffding",
-    "clopper-pearson",
-    "kl",
-    "empirical-bernstein",
-    "exact",
-)
 About = Literal["reported", "population", "redrawn"]
 Route = Literal["best", "elementwise", "l2", "bounded", "hcr", "lecuyer", "renyi"]
 
@@ -101,7 +94,7 @@ class Claim:
         Args:
             offered: the questions that the method answers.
         """
-        check_choice("confidence", self.confidence, CONFIDENCES)
+        check_choice("confidence", self.confidence, ("auto", *Confidence.names()))
         check_choice("claim", self.about, CLAIMS)
         check_choice("route", self.route, ROUTES)
         for question in self.questions or ():
@@ -142,6 +135,7 @@ class Terms:
         published: whether printed formulas are used.
         looks: how often the samples may be looked at; alpha is shared among the looks.
         layer: the name of the module whose output is perturbed; the input where None.
+        examples: how many examples hold together; alpha is shared among them.
     """
 
     method: str
@@ -154,6 +148,7 @@ class Terms:
     published: bool
     looks: int = 1
     layer: str | None = None
+    examples: int = 1
 
     @classmethod
     def of(
@@ -181,6 +176,11 @@ class Terms:
             looks=looks,
             layer=layer,
         )
+
+    @property
+    def collects_variances(self) -> bool:
+        """Whether the confidence asked for takes sample variances."""
+        return self.confidence != "auto" and Confidence.named(self.confidence).needs_variances
 
     @property
     def collects_pairs(self) -> bool:

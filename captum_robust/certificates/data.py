@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Size, Tensor
 
 from captum_robust._base.vectors import unflatten
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairEvidence
+from captum_robust.certificates.remembered import Remembered
 from captum_robust.noise.shift import Shift
 from captum_robust.transforms.ranges import MapRange
-
-Array = NDArray[np.float64]
-
-_EVENT_OF: Final = {
-    "precedes": "elementwise",
-    "rank": "elementwise",
-    "pixels": "elementwise",
-    "cosine": "norm",
-    "angle": "norm",
-    "l2_deviation": "norm",
-    "region_mass": "region",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +34,7 @@ class CertificateData:
     pairs: PairEvidence | None = None
     shares: Tensor | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    remembered: Remembered = field(default_factory=Remembered, init=False, repr=False)
 
     @property
     def alpha(self) -> float:
@@ -58,44 +47,38 @@ class CertificateData:
         return self.terms.claim
 
     @property
+    def kind(self) -> str:
+        """``"certified"``, ``"pointwise"``, ``"estimate"`` or ``"as-published"``.
+
+        Certified statements hold for all perturbations at once. Where the second map is drawn anew,
+        that draw differs between perturbed inputs, so the statement is about each by itself:
+        pointwise. With ``confidence="exact"`` the samples are taken for the law itself: an
+        estimate. Printed formulas are as published.
+        """
+        if self.terms.published:
+            return "as-published"
+        if self.terms.confidence == "exact":
+            return "estimate"
+        return "pointwise" if self.claim == "redrawn" else "certified"
+
+    @property
     def features(self) -> int:
         """Number of features of a map, m."""
         return self.mean.shape[1]
 
-    def _alpha(self, question: str, event: str) -> float:
-        """The probability of error of one event behind a question.
+    def tensor(self, values: Any) -> Tensor:
+        """Answers as a tensor on the inputs' device, numbers as float64."""
+        values = np.asarray(values)
+        dtype = torch.bool if values.dtype == bool else torch.float64
+        return torch.as_tensor(values, dtype=dtype).to(self._device)
 
-        It is shared among the looks at the samples and among the events of all questions that
-        shall hold together; questions of one event share its probability.
-        """
-        together = {
-            needed for asked in self.terms.joint_with(question) for needed in self._events(asked)
-        }
-        together.add(event)
-        return self.alpha / self.terms.looks / len(together)
-
-    def _events(self, question: str) -> tuple[str, ...]:
-        """The events whose failure can make an answer false."""
-        if question != "overlap":
-            return (_EVENT_OF[question],)
-        if self.terms.route == "l2":
-            return ("norm",)
-        spread = self.terms.route == "best" and self.pairs is not None
-        if spread and self.claim != "population":
-            return ("elementwise", "norm")
-        return ("elementwise",)
-
-    def _answer(self, values: Any) -> Tensor:
-        """Values as float64 on the inputs' device."""
-        return torch.as_tensor(np.asarray(values), dtype=torch.float64).to(self._device)
+    def as_maps(self, rows: list[Any], dtype: torch.dtype) -> Tensor | tuple[Tensor, ...]:
+        """One row of features an example as maps ``(N, *)``, on the inputs' device."""
+        vector = torch.as_tensor(np.stack(rows), dtype=dtype).to(self._device)
+        maps = unflatten(vector, self.shapes)
+        return maps if self.is_tuple else maps[0]
 
     @property
     def _device(self) -> torch.device:
         """Where answers are put: the CPU where the inputs' device has no float64."""
         return torch.device("cpu") if self.device.type == "mps" else self.device
-
-    def _as_maps(self, rows: list[Any], dtype: torch.dtype) -> Tensor | tuple[Tensor, ...]:
-        """One row an example as maps ``(N, *)``."""
-        vector = torch.as_tensor(np.stack(rows), dtype=dtype).to(self._device)
-        maps = unflatten(vector, self.shapes)
-        return maps if self.is_tuple else maps[0]

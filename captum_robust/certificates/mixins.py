@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from captum_robust.certificates.questions.question import Question
+
 
 class CertificateMixin:
     """Collects the questions of every mixin of a class into ``certificate_questions``.
 
-    A mixin adds no ``certify`` of its own: it names questions in ``questions``.
+    A mixin adds no ``certify`` of its own: it names questions in ``questions``, by their names or
+    their classes. So does a class of attributions that answers one question more.
+
+    Example:
+        >>> from captum_robust.certificates import Question
+        >>> class OrderMixin(CertificateMixin):
+        ...     questions = ("precedes", Question.known()["rank"])
+        >>> OrderMixin.certificate_questions
+        ('precedes', 'rank')
     """
 
-    questions: ClassVar[tuple[str, ...]] = ()
+    questions: ClassVar[tuple[str | type[Question], ...]] = ()
     certificate_questions: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         named = [
-            question
+            question if isinstance(question, str) else question.name
             for base in reversed(cls.__mro__)
             for question in vars(base).get("questions", ())
         ]
@@ -35,7 +45,12 @@ class TopKCertificateMixin(CertificateMixin):
         ('overlap', 'precedes', 'pixels', 'region_mass')
     """
 
-    questions: ClassVar[tuple[str, ...]] = ("overlap", "precedes", "pixels", "region_mass")
+    questions: ClassVar[tuple[str | type[Question], ...]] = (
+        "overlap",
+        "precedes",
+        "pixels",
+        "region_mass",
+    )
 
 
 class RankCertificateMixin(CertificateMixin):
@@ -49,7 +64,7 @@ class RankCertificateMixin(CertificateMixin):
         ('rank',)
     """
 
-    questions: ClassVar[tuple[str, ...]] = ("rank",)
+    questions: ClassVar[tuple[str | type[Question], ...]] = ("rank",)
 
 
 class CosineCertificateMixin(CertificateMixin):
@@ -63,4 +78,4 @@ class CosineCertificateMixin(CertificateMixin):
         ('cosine', 'angle', 'l2_deviation')
     """
 
-    questions: ClassVar[tuple[str, ...]] = ("cosine", "angle", "l2_deviation")
+    questions: ClassVar[tuple[str | type[Question], ...]] = ("cosine", "angle", "l2_deviation")

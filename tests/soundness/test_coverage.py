@@ -22,7 +22,7 @@ from captum_robust.certificates import (
     hoeffding,
     norm_radius,
 )
-from captum_robust.certificates.confidence.means import hoeffding_half_width
+from captum_robust.certificates.confidence.elementwise.hoeffding import hoeffding_half_width
 from captum_robust.noise import GaussianNoise
 from captum_robust.transforms.transform import Transform
 from tests.helpers.coverage import ALPHA, covers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 
 from captum_robust.attr import Abs, UnitNorm
 from captum_robust.certificates import cosine_from_sine
+from captum_robust.certificates.budget import norm_shares
 from captum_robust.certificates.confidence import spread
 from captum_robust.certificates.confidence.bousquet import bousquet_radius
 from captum_robust.certificates.confidence.pac_bayes import pac_bayes_radius
@@ -21,7 +23,7 @@ from captum_robust.certificates.confidence.spread import (
     top_eigenvalue_upper,
     trace_upper,
 )
-from captum_robust.certificates.evidence.norm import _SHARES, norm_evidence
+from captum_robust.certificates.evidence.norm import norm_evidence
 from captum_robust.certificates.shifts.covariance import hcr_shift
 from captum_robust.noise import GaussianNoise
 from tests.helpers.coverage import ALPHA, covers
@@ -288,7 +290,10 @@ def test_the_radius_needs_its_terms():
 
 
 def test_shares_of_alpha_sum_to_it():
-    assert sum(_SHARES.values()) == pytest.approx(1.0, abs=1e-15)
+    for spread_used, population, redrawn in itertools.product((False, True), repeat=3):
+        shares = norm_shares(0.05, spread_used, population, redrawn)
+        assert sum(shares.values()) == pytest.approx(0.05, rel=1e-14)
+        assert ("fresh" in shares) == redrawn
 
 
 class World:

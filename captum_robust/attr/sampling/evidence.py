@@ -56,8 +56,7 @@ class EvidenceCollector:
         self._eig_pairs = None if pairs is None else check_count("eig_pairs", pairs, low=4)
         self._memory_limit = check_count("memory_limit", spec.memory_limit, low=0)
         self._mean = MapMoments()
-        wants_variance = terms.confidence == "empirical-bernstein"
-        self._spread = MapMoments("vargrad") if wants_variance else None
+        self._spread = MapMoments("vargrad") if terms.collects_variances else None
         self._pairs: PairMoments | None = None
         self._regions: Tensor | None = None
         self._shares: list[Tensor] = []

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from captum_robust._base.checks import check_number
-from captum_robust.certificates.data import CertificateData
-from captum_robust.certificates.evidence.norm import NormEvidence, norm_evidence
-from captum_robust.certificates.evidence.region import RegionEvidence
-
-Array = NDArray[np.float64]
-
-_DEGREES: Final = 1e-9  # what rounding can take from an arc cosine
+from captum_robust.certificates.answers.asking import Asked
 
 
-class MapAnswers(CertificateData):
+class MapAnswers(Asked):
     """Cosine, angle, l2 deviation and region mass."""
 
     def cosine(self, epsilon: float | Tensor) -> Tensor:
@@ -45,13 +34,13 @@ class MapAnswers(CertificateData):
         Raises:
             ValueError: if the norm of the maps has no bound; the message has the three ways out.
         """
-        return self._answer(self._norm_evidence("cosine").cosine(self.shift.of_epsilon(epsilon)))
+        found: Tensor = self.ask("cosine", epsilon)
+        return found
 
     def angle(self, epsilon: float | Tensor) -> Tensor:
         """Certified angle in degrees, the arc cosine of :meth:`cosine`; 180 (90) for nothing."""
-        cosine = self._norm_evidence("angle").cosine(self.shift.of_epsilon(epsilon))
-        largest = 90.0 if self.range.nonnegative else 180.0
-        return self._answer(np.minimum(np.degrees(np.arccos(cosine)) + _DEGREES, largest))
+        found: Tensor = self.ask("angle", epsilon)
+        return found
 
     def l2_deviation(self, epsilon: float | Tensor) -> Tensor:
         r"""Certified largest l2 distance between the map and that of any perturbed input.
@@ -66,8 +55,8 @@ class MapAnswers(CertificateData):
         Returns:
             Distances ``(N,)``, in units of the map, float64.
         """
-        evidence = self._norm_evidence("l2_deviation")
-        return self._answer(evidence.deviation(self.shift.of_epsilon(epsilon)))
+        found: Tensor = self.ask("l2_deviation", epsilon)
+        return found
 
     def region_mass(self, epsilon: float | Tensor) -> Tensor:
         r"""Certified share of the map's marked features inside the masks given to ``certify``.
@@ -85,46 +74,5 @@ class MapAnswers(CertificateData):
         Returns:
             Shares ``(N,)`` in [0, 1], float64.
         """
-        shifts = self.shift.of_epsilon(epsilon)
-        evidence = self._region_evidence()
-        return self._answer([one.share(shift) for one, shift in zip(evidence, shifts, strict=True)])
-
-    def _cosine_shifts(self, cosine: float) -> Array:
-        """The shift of each example up to which a cosine is certified."""
-        bound = check_number("cosine", cosine, low=0, high=1)
-        return self._norm_evidence("cosine").shift_of_cosine(bound)
-
-    def _angle_shifts(self, angle: float) -> Array:
-        """The shift of each example up to which an angle in degrees is certified."""
-        degrees = check_number("angle", angle, low=0, high=90)
-        inside = degrees if degrees == 90.0 else max(degrees - 2.0 * _DEGREES, 0.0)
-        # The sine of the complement: the cosine of 90 degrees would not be 0.
-        cosine = float(np.sin(np.radians(90.0 - inside)))
-        return self._norm_evidence("angle").shift_of_cosine(cosine)
-
-    def _l2_deviation_shifts(self, deviation: float) -> Array:
-        """The shift of each example up to which a deviation is certified."""
-        bound = check_number("l2_deviation", deviation, low=0)
-        return self._norm_evidence("l2_deviation").shift_of_deviation(bound)
-
-    def _region_mass_shifts(self, share: float) -> Array:
-        """The shift of each example up to which a share inside the mask is certified."""
-        share = check_number("region_mass", share, low=0, high=1)
-        return np.array([one.shift_of_share(share) for one in self._region_evidence()])
-
-    def _norm_evidence(self, question: str) -> NormEvidence:
-        return norm_evidence(self, question, self._alpha(question, "norm"))
-
-    def _region_evidence(self) -> list[RegionEvidence]:
-        """What is known of each example's share inside its mask."""
-        alpha = self._alpha("region_mass", "region")
-        if self.shares is None:
-            raise ValueError(
-                "`region_mass` needs `masks` given to certify before sampling: a mask chosen after "
-                "seeing the samples is not covered."
-            )
-        rows, law, dimension = self.shares.numpy(), self.shift.law, self.shift.dimension
-        if self.terms.confidence == "exact":
-            return [RegionEvidence.exact(row, law, dimension) for row in rows]
-        fresh = self.claim == "redrawn"
-        return [RegionEvidence.of(row, alpha, law, dimension, fresh) for row in rows]
+        found: Tensor = self.ask("region_mass", epsilon)
+        return found

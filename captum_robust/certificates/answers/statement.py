@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from decimal import ROUND_FLOOR, Context, Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from torch import Tensor
 
-from captum_robust._base.checks import feature_count
-
-if TYPE_CHECKING:
-    from captum_robust.certificates.certificate import Certificate
+from captum_robust._base.rounding import confidence_percent, down
+from captum_robust.certificates.data import CertificateData
+from captum_robust.certificates.questions.question import Question
 
 _MAPS: Final = {
     "reported": (
@@ -30,19 +27,19 @@ _MAPS: Final = {
 
 
 def statement(
-    certificate: Certificate, epsilon: float, k: int | float | None, example: int | None
+    certificate: CertificateData, epsilon: float, example: int | None, arguments: dict[str, Any]
 ) -> str:
     """The whole statement; see :meth:`Certificate.statement`."""
     examples = range(len(certificate.mean)) if example is None else [example]
     lines = [
         f"{certificate.terms.method}, {certificate.nt_samples} samples an example, "
-        f"{certificate.noise}.",
+        f"{describe_noise(certificate)}.",
         _probability(certificate, epsilon),
     ]
-    answers = _answers(certificate, epsilon, k)
+    sentences = _sentences(certificate, epsilon, arguments)
     for index in examples:
         about = f"  example {index}{_target(certificate.target, index)}: "
-        lines.append(about + "; ".join(say(index) for say in answers) + ".")
+        lines.append(about + "; ".join(said[index] for said in sentences) + ".")
     lines.append(
         "This is about the smoothed map of that target. "
         "The model's prediction is not certified: it may change."
@@ -50,7 +47,7 @@ def statement(
     return "\n".join(lines)
 
 
-def describe_noise(certificate: Certificate) -> str:
+def describe_noise(certificate: CertificateData) -> str:
     """The noise law and its level."""
     shift = certificate.shift
     name = f"{shift.law.name} noise"
@@ -64,7 +61,7 @@ def describe_noise(certificate: Certificate) -> str:
     return f"{name} of per-coordinate standard deviation {level}{body}"
 
 
-def _probability(certificate: Certificate, epsilon: float) -> str:
+def _probability(certificate: CertificateData, epsilon: float) -> str:
     first, second = _MAPS[certificate.claim]
     shift = certificate.shift
     layer = certificate.terms.layer
@@ -75,7 +72,7 @@ def _probability(certificate: Certificate, epsilon: float) -> str:
     size = f"{each} whose {shift.norm} is at most {float(epsilon)!r}"
     if shift.weighted:
         least = epsilon * float(shift.smallest.min())
-        size += f" (so every one whose {shift.law.norm} norm is at most {_floored(least)})"
+        size += f" (so every one whose {shift.law.norm} norm is at most {down(least)})"
     if certificate.kind == "as-published":
         return (
             f"By printed formulas, which are not valid bounds, for {size}, "
@@ -88,90 +85,36 @@ def _probability(certificate: Certificate, epsilon: float) -> str:
         )
     together = "jointly" if certificate.terms.questions else "each by itself"
     return (
-        f"With probability at least {_confidence(certificate.alpha)} % over the noise drawn, "
+        f"With probability at least {confidence_percent(certificate.alpha)} over the noise drawn, "
         f"{together}, for {size}, between {first} and {second}:"
     )
 
 
-def _answers(certificate: Certificate, epsilon: float, k: int | float | None) -> list[Any]:
-    """One function of the example for each question that the certificate can answer."""
-    asked = certificate.terms.questions or certificate.terms.offered
-    if k is not None and "overlap" not in asked:
-        raise ValueError(
-            f"`k` must be None where the overlap was not asked for, got {k}; the questions were "
-            f"{', '.join(asked)}."
-        )
-    answers = []
-    if k is not None and "overlap" in asked and certificate.range.bounded:
-        count = feature_count("k", k, certificate.features)
-        overlap = certificate.overlap(epsilon, k)
-        ways = certificate.winning_routes("overlap", epsilon, k)
-        answers.append(
-            lambda index: _overlap(float(overlap[index]), count, certificate.features, ways[index])
-        )
-    if "cosine" in asked and math.isfinite(certificate.range.norm):
-        cosine = certificate.cosine(epsilon)
-        turns = certificate.winning_routes("cosine", epsilon)
-        nothing = 0.0 if certificate.range.nonnegative else -1.0
-        answers.append(lambda index: _cosine(float(cosine[index]), nothing, turns[index]))
-    if "region_mass" in asked and certificate.shares is not None:
-        mass = certificate.region_mass(epsilon)
-        answers.append(lambda index: _region(float(mass[index])))
-    if not answers:
+def _sentences(
+    certificate: CertificateData, epsilon: float, arguments: dict[str, Any]
+) -> list[list[str]]:
+    """For each question that the certificate can state, a sentence for each example."""
+    terms, known = certificate.terms, Question.known()
+    asked = [known[name] for name in terms.questions or terms.offered if name in known]
+    for name in arguments:
+        if not any(name in kind.parameters() for kind in asked):
+            raise ValueError(
+                f"`{name}` must be None where no question takes it, got {arguments[name]}; the "
+                f"questions were {', '.join(kind.name for kind in asked)}."
+            )
+    shifts = certificate.shift.of_epsilon(epsilon)
+    sentences = []
+    for kind in asked:
+        own = {name: arguments[name] for name in arguments if name in kind.parameters()}
+        said = kind.stated or terms.questions is not None
+        if said and kind.takes(own) and kind.admits(certificate):
+            sentences.append(kind(**own).sentences(certificate, shifts))
+    if not sentences:
         raise ValueError(
             "there is nothing to state: give `k` for an overlap, or certify with a transform "
             "of bounded norm such as UnitNorm() for a cosine."
         )
-    return answers
-
-
-def _overlap(share: float, count: int, features: int, route: str) -> str:
-    if share <= 0.0:
-        return (
-            f"nothing is certified of the top {count} of {features} features "
-            "(a smaller epsilon, more noise or more samples may help)"
-        )
-    kept = round(share * count)
-    return (
-        f"at least {kept} of the top {count} of {features} features ({_percent(share)}) stay there "
-        f"({route} route)"
-    )
-
-
-def _cosine(cosine: float, nothing: float, route: str) -> str:
-    if cosine <= nothing:
-        return (
-            "nothing is certified of the cosine "
-            "(a smaller epsilon, more noise or more samples may help)"
-        )
-    degrees = math.ceil(math.degrees(math.acos(cosine)) * 10) / 10
-    floored = math.floor(cosine * 1e4) / 1e4
-    return (
-        f"the cosine is at least {floored:.4f}, an angle of at most {degrees:.1f} degrees "
-        f"({route} route)"
-    )
-
-
-def _region(share: float) -> str:
-    if share <= 0.0:
-        return "nothing is certified of the region"
-    return f"at least {_percent(share)} of the features marked lie inside the region on average"
-
-
-def _confidence(alpha: float) -> str:
-    """1 - alpha in percent, exact: a rounded one would promise more, 100 % for a small alpha."""
-    percent = 100 - 100 * Decimal(repr(alpha))
-    return f"{percent.normalize():f}"
-
-
-def _floored(size: float) -> str:
-    """Four significant digits, rounded down."""
-    return f"{float(Context(prec=4, rounding=ROUND_FLOOR).create_decimal(size)):.4g}"
-
-
-def _percent(share: float) -> str:
-    """A share in percent, rounded down."""
-    return f"{math.floor(share * 1000 + 1e-9) / 10:g} %"
+    return sentences
 
 
 def _target(target: Any, index: int) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,17 +15,15 @@ from torch import Size, Tensor
 from captum_robust._version import __version__
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairEvidence
+from captum_robust.certificates.data import CertificateData
 from captum_robust.noise.law import law_named
 from captum_robust.noise.shift import Shift
 from captum_robust.transforms.ranges import MapRange
 
-if TYPE_CHECKING:
-    from captum_robust.certificates.certificate import Certificate
-
 SCHEMA_VERSION: Final = 1
 
 
-def to_dict(certificate: Certificate) -> dict[str, Any]:
+def to_dict(certificate: CertificateData) -> dict[str, Any]:
     """Everything but the maps, as JSON types."""
     shift = certificate.shift
     return {
@@ -52,7 +50,7 @@ def to_dict(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def save(certificate: Certificate, path: str | Path) -> None:
+def save(certificate: CertificateData, path: str | Path) -> None:
     """Writes maps and JSON text; the suffix ``.npz`` is not added."""
     with Path(path).open("wb") as file:
         arrays: dict[str, Any] = {"mean": certificate.mean.numpy()}

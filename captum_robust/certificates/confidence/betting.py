@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captum_robust.certificates.confidence.means import DOWN, Array
+from captum_robust._base.bisect import bisect
+from captum_robust.certificates.confidence.elementwise.confidence import DOWN, Array
 
 
 def betting_lower(values: ArrayLike, alpha: float) -> float:
@@ -40,16 +41,13 @@ def betting_lower(values: ArrayLike, alpha: float) -> float:
     values = np.asarray(values, float)
     wanted = math.log(1.0 / alpha)
     shares = _betting_shares(values, wanted)
-    refuted, kept = 0.0, 1.0
-    for _ in range(50):
-        candidate = (refuted + kept) / 2.0
+
+    def is_refuted(candidate: Array) -> bool:
         capped = np.minimum(shares, 0.75 / candidate)
-        wealth = np.cumsum(np.log1p(capped * (values - candidate)))
-        if wealth.max() >= wanted:
-            refuted = candidate
-        else:
-            kept = candidate
-    return max(0.0, refuted - DOWN)
+        return np.cumsum(np.log1p(capped * (values - candidate))).max() >= wanted
+
+    refuted, _ = bisect(is_refuted, 0.0, 1.0, steps=50)
+    return max(0.0, float(refuted) - DOWN)
 
 
 def _betting_shares(values: Array, wanted: float) -> Array:

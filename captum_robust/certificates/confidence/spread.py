@@ -7,16 +7,12 @@ without negative elements :math:`L = M^2`, since then :math:`G\cdot G' \ge 0`.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from scipy import linalg, optimize
 
-from captum_robust.certificates.confidence.means import kl_upper
+from captum_robust.certificates.budget import stake_shares
+from captum_robust.certificates.confidence.elementwise.kl_chernoff import kl_upper
 from captum_robust.certificates.shifts.covariance import Array
-
-# Stakes of the bet on the top eigenvalue with their weights: the large one for spectra that are
-# small beside the maps, the other for the rest.
-_STAKES: Final = ((0.8, 0.8), (0.2, 0.2))
 
 
 def pair_limit(norm: float, nonnegative: bool) -> float:
@@ -133,8 +129,8 @@ def top_eigenvalue_upper(
         return mean_upper(sample_eigenvalue, limit, pairs, alpha)
     mean, square = sample_eigenvalue / limit, sample_fourth / limit**2
     return limit * min(
-        _largest_mean(stake, mean, square, math.log(1.0 / (alpha * weight)) / pairs)
-        for stake, weight in _STAKES
+        _largest_mean(stake, mean, square, math.log(1.0 / share) / pairs)
+        for stake, share in stake_shares(alpha)
     )
 
 

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_robust.certificates.budget import at_both_inputs
 from captum_robust.certificates.claim import Terms
-from captum_robust.certificates.confidence.means import (
-    clopper_pearson,
-    empirical_bernstein,
-    hoeffding,
-    hoeffding_half_width,
-    kl_chernoff,
-)
+from captum_robust.certificates.confidence.elementwise.confidence import Confidence
+from captum_robust.certificates.confidence.elementwise.hoeffding import hoeffding_half_width
+from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.evidence.norm import NORM_SLACK
 from captum_robust.certificates.functionals import pixels, ranks
 from captum_robust.certificates.functionals.overlap import displacement_shifts
 from captum_robust.certificates.printed.formulas import published_displacement_shifts
 from captum_robust.certificates.printed.lecuyer import LecuyerGaussianNoise
 from captum_robust.noise import GaussianNoise, NoiseLaw
-
-if TYPE_CHECKING:
-    from captum_robust.certificates.data import CertificateData
 
 Array = NDArray[np.float64]
 
@@ -103,68 +97,69 @@ def elementwise_evidence(
     Raises:
         ValueError: if the maps have no known range.
     """
-    known = certificate.range
-    if not known.bounded:
+    if not certificate.range.bounded:
         raise ValueError(
             f"`{question}` needs maps with a known range, which {certificate.terms.method} does "
             "not give; use a transform such as Sparsify(keep), Relax(keep), ScaleToMax() or "
             "UnitNorm(), or give a proven norm_bound."
         )
-    law = certificate.shift.law
-    if certificate.terms.route == "lecuyer":
-        if law != GaussianNoise():
-            raise ValueError(f'`route` "lecuyer" needs Gaussian noise, got {law.name} noise.')
-        law = LecuyerGaussianNoise()
-    redrawn = certificate.claim == "redrawn"
-    alpha = alpha / 2 if redrawn else alpha
+    for example in range(len(certificate.mean)):
+        build = partial(_evidence_of, certificate, example, alpha)
+        yield certificate.remembered.get(("elementwise", alpha, example), build)
+
+
+def _evidence_of(certificate: CertificateData, example: int, alpha: float) -> ElementwiseEvidence:
+    """The evidence of one example."""
+    known, samples = certificate.range, certificate.nt_samples
+    here, there = at_both_inputs(alpha, certificate.claim == "redrawn")
+    fresh = hoeffding_half_width(samples, there, certificate.features) if there else 0.0
     slack = 0.0 if known.binary else NORM_SLACK * (known.high - known.low)  # what rounding can add
     low, width = known.low - slack, known.high - known.low + 2 * slack
-    fresh = 0.0
-    if redrawn:
-        sizes = (certificate.nt_samples, alpha, certificate.features)
-        fresh = hoeffding_half_width(*sizes)
-    for example, mean in enumerate(certificate.mean.numpy()):
-        means = np.clip((mean - low) / width, 0.0, 1.0)
-        variances = None
-        if certificate.variance is not None:
-            variances = certificate.variance[example].numpy() / width**2
-        lower, upper = _bounds(certificate, means, variances, alpha)
-        yield ElementwiseEvidence(
-            means=means,
-            lower=lower,
-            upper=upper,
-            margin=2.0 * fresh,
-            known_top=certificate.claim != "population",
-            law=law,
-            dimension=certificate.shift.dimension,
-            zero=-low / width,
-            total=known.total / width,
-        )
+    means = np.clip((certificate.mean[example].numpy() - low) / width, 0.0, 1.0)
+    variances = certificate.variance
+    lower, upper = confidence_of(certificate).bounds(
+        means,
+        samples,
+        here,
+        certificate.features,
+        None if variances is None else variances[example].numpy() / width**2,
+    )
+    return ElementwiseEvidence(
+        means=means,
+        lower=lower,
+        upper=upper,
+        margin=2.0 * fresh,
+        known_top=certificate.claim != "population",
+        law=_law_of(certificate),
+        dimension=certificate.shift.dimension,
+        zero=-low / width,
+        total=known.total / width,
+    )
 
 
-def _bounds(
-    certificate: CertificateData, means: Array, variances: Array | None, alpha: float
-) -> tuple[Array, Array]:
-    """Simultaneous bounds on the expectations, by the confidence asked for."""
+def _law_of(certificate: CertificateData) -> NoiseLaw:
+    """The noise law, which answers as its comparator does where that is asked for."""
+    law = certificate.shift.law
+    if certificate.terms.route != "lecuyer":
+        return law
+    if law != GaussianNoise():
+        raise ValueError(f'`route` "lecuyer" needs Gaussian noise, got {law.name} noise.')
+    return LecuyerGaussianNoise()
+
+
+def confidence_of(certificate: CertificateData) -> Confidence:
+    """The confidence asked for, or the narrowest for these maps.
+
+    Raises:
+        ValueError: if it needs 0/1 maps and they are not.
+    """
     wanted, binary = certificate.terms.confidence, certificate.range.binary
     if wanted == "auto":
         wanted = "clopper-pearson" if binary else "kl"
         wanted = "hoeffding" if certificate.terms.published else wanted
-    if wanted == "exact":
-        return means, means
-    sizes = (certificate.nt_samples, alpha, certificate.features)
-    if wanted == "empirical-bernstein":
-        if variances is None:
-            raise ValueError(
-                'the certificate holds no variances; certify with confidence="empirical-bernstein".'
-            )
-        return empirical_bernstein(means, variances, *sizes)
-    if wanted == "clopper-pearson":
-        if not binary:
-            raise ValueError(
-                '`confidence` "clopper-pearson" needs 0/1 maps, such as Sparsify(keep) gives; '
-                'use "kl".'
-            )
-        return clopper_pearson(means, *sizes)
-    bound = kl_chernoff if wanted == "kl" else hoeffding
-    return bound(means, *sizes)
+    confidence = Confidence.named(wanted)
+    if confidence.needs_marks and not binary:
+        raise ValueError(
+            f'`confidence` "{wanted}" needs 0/1 maps, such as Sparsify(keep) gives; use "kl".'
+        )
+    return confidence

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_robust.certificates.budget import norm_shares
 from captum_robust.certificates.confidence.bousquet import bousquet_radius
 from captum_robust.certificates.confidence.pac_bayes import pac_bayes_radius
 from captum_robust.certificates.confidence.pairs import PairEvidence
@@ -18,22 +20,15 @@ from captum_robust.certificates.confidence.spread import (
     trace_upper,
 )
 from captum_robust.certificates.confidence.vectors import norm_radius
+from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.functionals.angle import cosine_from_sine, sine_from_cosine
 from captum_robust.certificates.printed.formulas import published_cosine, published_ratio
 from captum_robust.certificates.shifts.covariance import hcr_shift, inverse_hcr_shift
 from captum_robust.noise.shift import Shift
-from captum_robust.transforms.ranges import MapRange
-
-if TYPE_CHECKING:
-    from captum_robust.certificates.data import CertificateData
 
 Array = NDArray[np.float64]
 
 NORM_SLACK: Final = 1e-5  # what rounding can add to the norm of a map, as a share
-
-# How the probability of error is shared among trace, top eigenvalue, Monte-Carlo radius and, for
-# the population claim, the lower bound on the norm.
-_SHARES: Final = {"trace": 0.1, "eigenvalue": 0.35, "radius": 0.45, "length": 0.1}
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ class NormEvidence:
         shifts = self._shift_of_move(allowed, inverse)
         return _step_down(shifts, lambda tried: self.cosine(tried) >= cosine)
 
-    def shift_of_deviation(self, deviation: float) -> Array:
+    def shift_of_deviation(self, deviation: Array | float) -> Array:
         """Largest shifts ``(N,)`` at which the deviation is certified; -inf where it never is."""
         shifts = self._shift_of_move(deviation - self.offset, self._norm_inverse)
         return _step_down(shifts, lambda tried: self.deviation(tried) <= deviation)
@@ -144,81 +139,93 @@ def norm_evidence(certificate: CertificateData, question: str, alpha: float) -> 
             "bound); use transform=UnitNorm(), transform=ClipNorm(M), or give a proven "
             "norm_bound."
         )
+    build = partial(_evidence_at, certificate, alpha)
+    return certificate.remembered.get(("norm", alpha), build)
+
+
+def _evidence_at(certificate: CertificateData, alpha: float) -> NormEvidence:
+    """The evidence at a probability of error, of all examples."""
+    known, shift, terms = certificate.range, certificate.shift, certificate.terms
     bound = known.norm * (1.0 + NORM_SLACK)
     norms = certificate.mean.norm(dim=1).numpy()
-    unknown = np.full_like(norms, np.inf)
-    shift, samples = certificate.shift, certificate.nt_samples
-    if certificate.terms.published:
-        none = np.zeros_like(norms)
+    unknown, none = np.full_like(norms, np.inf), np.zeros_like(norms)
+    if terms.published:
         return NormEvidence(bound, norms, none, unknown, False, False, shift, published=True)
-    redrawn, population = certificate.claim == "redrawn", certificate.claim == "population"
-    alpha = alpha / 2 if redrawn else alpha
-    exact = certificate.terms.confidence == "exact"
-    if exact:
-        radii, lengths = np.zeros_like(norms), norms
-        eigenvalues = unknown if certificate.pairs is None else certificate.pairs.eigenvalues
-    elif certificate.pairs is None:
-        radii = np.full_like(norms, norm_radius(bound, samples, alpha, known.nonnegative))
-        eigenvalues, lengths = unknown, np.clip(norms - radii, 0.0, None)
-    else:
-        radii, eigenvalues, lengths = _spread(
-            certificate.pairs, norms, bound, samples, alpha, known, population
-        )
-    fresh = norm_radius(bound, samples, alpha, known.nonnegative) if redrawn else 0.0
     hcr = shift.law.norm_shift_by_covariance and certificate.pairs is not None
-    if certificate.terms.route == "hcr" and not hcr:
+    if terms.route == "hcr" and not hcr:
         raise ValueError(
             '`route` "hcr" needs Gaussian noise and at least 8 samples, '
-            f"got {shift.law.name} noise and {samples} samples."
+            f"got {shift.law.name} noise and {certificate.nt_samples} samples."
         )
+    population, redrawn = terms.claim == "population", terms.claim == "redrawn"
+    shares = norm_shares(alpha, certificate.pairs is not None, population, redrawn)
+    radii, eigenvalues, lengths = _measured(certificate, norms, bound, shares)
+    fresh = 0.0
+    if redrawn:
+        fresh = norm_radius(bound, certificate.nt_samples, shares["fresh"], known.nonnegative)
     return NormEvidence(
         bound=bound,
         lengths=lengths if population else norms,
-        offset=np.zeros_like(norms) if population else radii + fresh,
+        offset=none if population else radii + fresh,
         eigenvalues=eigenvalues if hcr else unknown,
         drawn_anew=redrawn,
         nonnegative=known.nonnegative,
         shift=shift,
-        bounded=certificate.terms.route != "hcr",
+        bounded=terms.route != "hcr",
     )
 
 
-def _spread(
-    pairs: PairEvidence,
-    norms: Array,
-    bound: float,
-    samples: int,
-    alpha: float,
-    known: MapRange,
-    population: bool,
+def _measured(
+    certificate: CertificateData, norms: Array, bound: float, shares: dict[str, float]
 ) -> tuple[Array, Array, Array]:
     """Monte-Carlo radii, top eigenvalues and lower bounds on norms, ``(N,)`` each, one event."""
-    used = sum(_SHARES.values()) - (0.0 if population else _SHARES["length"])
-    share = {name: alpha * part / used for name, part in _SHARES.items()}
-    positive = known.nonnegative
+    pairs, unknown = certificate.pairs, np.full_like(norms, np.inf)
+    if certificate.terms.confidence == "exact":
+        return np.zeros_like(norms), unknown if pairs is None else pairs.eigenvalues, norms
+    samples, positive = certificate.nt_samples, certificate.range.nonnegative
+    if pairs is None:
+        radii = np.full_like(norms, norm_radius(bound, samples, shares["radius"], positive))
+        return radii, unknown, np.clip(norms - radii, 0.0, None)
     fourths = [None] * len(norms) if pairs.fourths is None else pairs.fourths
-    rows = []
-    for norm, trace, inner, eigenvalue, fourth in zip(
-        norms, pairs.traces, pairs.inners, pairs.eigenvalues, fourths, strict=True
-    ):
-        top = top_eigenvalue_upper(
-            eigenvalue, pairs.eig_pairs, share["eigenvalue"], bound, positive, fourth
+    rows = [
+        _spread(*measured, pairs, bound, samples, shares, positive)
+        for measured in zip(
+            norms, pairs.traces, pairs.inners, pairs.eigenvalues, fourths, strict=True
         )
-        total = trace_upper(trace, pairs.pairs, share["trace"], bound, positive)
-        # The better of two at the true spread is fixed beforehand, and this is no less than that.
-        radius = min(
-            bound_of(total, top, samples, share["radius"], bound, positive)
-            for bound_of in (bousquet_radius, pac_bayes_radius)
-        )
-        length = max(norm - radius, 0.0)
-        if population:
-            low = 0.0 if positive else -(bound**2)
-            square = mean_lower(inner, low, bound**2, pairs.pairs, share["length"])
-            length = max(length, np.sqrt(max(square, 0.0)))
-        # The top eigenvalue is at most the trace, E|G|^2 - |h|^2: free, on the same event.
-        rows.append((radius, min(top, total, bound**2 - length**2), length))
+    ]
     radii, eigenvalues, lengths = np.array(rows).T
     return radii, eigenvalues, lengths
+
+
+def _spread(
+    norm: float,
+    trace: float,
+    inner: float,
+    eigenvalue: float,
+    fourth: float | None,
+    pairs: PairEvidence,
+    bound: float,
+    samples: int,
+    shares: dict[str, float],
+    positive: bool,
+) -> tuple[float, float, float]:
+    """Radius, top eigenvalue and least length of one example's expected map."""
+    top = top_eigenvalue_upper(
+        eigenvalue, pairs.eig_pairs, shares["eigenvalue"], bound, positive, fourth
+    )
+    total = trace_upper(trace, pairs.pairs, shares["trace"], bound, positive)
+    # The better of two at the true spread is fixed beforehand, and this is no less than that.
+    radius = min(
+        bound_of(total, top, samples, shares["radius"], bound, positive)
+        for bound_of in (bousquet_radius, pac_bayes_radius)
+    )
+    length = max(norm - radius, 0.0)
+    if "length" in shares:
+        low = 0.0 if positive else -(bound**2)
+        square = mean_lower(inner, low, bound**2, pairs.pairs, shares["length"])
+        length = max(length, np.sqrt(max(square, 0.0)))
+    # The top eigenvalue is at most the trace, E|G|^2 - |h|^2: free, on the same event.
+    return radius, min(top, total, bound**2 - length**2), length
 
 
 def _step_down(shifts: Array, holds: Callable[[Array], NDArray[np.bool_]]) -> Array:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_robust.certificates.evidence.norm import NormEvidence
 from captum_robust.certificates.functionals.exchange import ExchangeCosts
 
 Array = NDArray[np.float64]
@@ -19,68 +18,55 @@ class OverlapEvidence:
 
     Attributes:
         count: K.
-        limits: elementwise route: shifts from which on 1, 2, ... features may leave.
-        costs: l2 route: what exchanges cost; None where that route is closed.
-        norms: l2 route: how far the map moves, of this example alone.
+        limits: elementwise route: shifts from which on 1, 2, ... features may leave; None where
+            that route is closed.
+        costs: l2 route: how far the map has to move for exchanges; None where that route is closed.
     """
 
     count: int
     limits: Array | None
     costs: ExchangeCosts | None
-    norms: NormEvidence | None
 
-    @classmethod
-    def of(
-        cls,
-        mean: Array,
-        count: int,
-        limits: Array | None,
-        norms: NormEvidence | None,
-        example: int,
-    ) -> OverlapEvidence:
-        """The evidence of one example out of that of all."""
-        if norms is None:
-            return cls(count, limits, None, None)
-        one = slice(example, example + 1)
-        alone = replace(
-            norms,
-            lengths=norms.lengths[one],
-            offset=norms.offset[one],
-            eigenvalues=norms.eigenvalues[one],
-        )
-        return cls(count, limits, ExchangeCosts(mean, count), alone)
+    def displaced(self, shift: float, moved: float) -> tuple[int, int]:
+        """The most features that may leave, by each route; all where it is closed.
 
-    def displaced(self, shifts: Array) -> tuple[Array, Array]:
-        """The most features that may leave at each shift, by each route; all if closed."""
-        everything = np.full(shifts.shape, self.count)
-        elementwise = everything
+        Args:
+            shift: of the noise law.
+            moved: how far the map moves at that shift.
+        """
+        elementwise = distance = self.count
         if self.limits is not None:
-            elementwise = np.searchsorted(self.limits, shifts, side="right")
-        distance = everything
-        if self.costs is not None and self.norms is not None:
-            moved = [self.norms.deviation(np.array([shift]))[0] for shift in shifts]
-            distance = self.costs.displaced(moved)
+            elementwise = int(np.searchsorted(self.limits, shift, side="right"))
+        if self.costs is not None:
+            distance = int(self.costs.displaced(moved))
         return elementwise, distance
 
-    def shares(self, shifts: Array) -> Array:
-        """Certified shares at shifts ``(E,)``: the better route at each."""
-        return 1.0 - np.minimum(*self.displaced(shifts)) / self.count
+    def share(self, shift: float, moved: float) -> float:
+        """The certified share at a shift: that of the better route."""
+        return 1.0 - min(self.displaced(shift, moved)) / self.count
 
-    def winner(self, shift: float) -> str:
+    def winner(self, shift: float, moved: float) -> str:
         """The route that answers at a shift."""
-        elementwise, distance = self.displaced(np.array([shift]))
-        return "l2" if distance[0] < elementwise[0] or self.limits is None else "elementwise"
+        elementwise, distance = self.displaced(shift, moved)
+        return "l2" if distance < elementwise or self.limits is None else "elementwise"
 
-    def shift_of_share(self, share: float) -> float:
-        """The shift at which the certified share falls below a threshold."""
-        allowed = self.count - int(np.ceil(share * self.count - 1e-9))
-        shift = -np.inf
-        if self.limits is not None:
-            shift = self.limits[allowed] if allowed < self.limits.size else np.inf
-        if self.costs is not None and self.norms is not None:
-            if allowed >= self.costs.most:
-                return np.inf
-            # Strictly cheaper than one exchange more than allowed.
-            far = self.costs.cost(allowed + 1) * (1.0 - 1e-12)
-            shift = max(shift, float(self.norms.shift_of_deviation(far)[0]))
-        return float(shift)
+    def allowed(self, share: float) -> int:
+        """How many features may leave while a share stays."""
+        return self.count - int(np.ceil(share * self.count - 1e-9))
+
+    def limit_of_share(self, share: float) -> float:
+        """The shift at which the elementwise share falls below a threshold."""
+        if self.limits is None:
+            return -np.inf
+        allowed = self.allowed(share)
+        return float(self.limits[allowed]) if allowed < self.limits.size else np.inf
+
+    def distance_of_share(self, share: float) -> float:
+        """How far the map may move while a share stays."""
+        allowed = self.allowed(share)
+        if self.costs is None:
+            return -np.inf
+        if allowed >= self.costs.most:
+            return np.inf
+        # Strictly cheaper than one exchange more than allowed.
+        return self.costs.cost(allowed + 1) * (1.0 - 1e-12)

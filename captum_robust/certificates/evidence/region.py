@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from captum_robust._base.bisect import bisect
+from captum_robust.certificates.budget import region_shares
 from captum_robust.certificates.confidence.betting import betting_lower
 from captum_robust.certificates.confidence.spread import mean_upper
+from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
 from captum_robust.noise import NoiseLaw
 
@@ -39,18 +43,18 @@ class RegionEvidence:
     def of(
         cls, shares: Array, alpha: float, law: NoiseLaw, dimension: int, redrawn: bool
     ) -> RegionEvidence:
-        """The evidence: 0.7 alpha to the lower bound, 0.1 to the upper, 0.2 to the variance."""
-        alpha = alpha / 2 if redrawn else alpha
+        """The evidence at a probability of error."""
+        spent = region_shares(alpha, redrawn)
         pairs = len(shares) // 2
         gaps = shares[0 : 2 * pairs : 2] - shares[1 : 2 * pairs : 2]
         variance = 0.25
         if pairs:
             average = float(np.square(gaps).mean()) / 2.0
-            variance = min(variance, mean_upper(average, 0.5, pairs, 0.2 * alpha))
-        fresh = math.sqrt(math.log(1.0 / alpha) / (2.0 * len(shares))) if redrawn else 0.0
+            variance = min(variance, mean_upper(average, 0.5, pairs, spent["variance"]))
+        fresh = math.sqrt(-math.log(spent["fresh"]) / (2.0 * len(shares))) if redrawn else 0.0
         return cls(
-            lower=betting_lower(shares, 0.7 * alpha),
-            upper=1.0 - betting_lower(1.0 - shares, 0.1 * alpha),
+            lower=betting_lower(shares, spent["lower"]),
+            upper=1.0 - betting_lower(1.0 - shares, spent["upper"]),
             variance=variance,
             fresh=fresh,
             law=law,
@@ -77,11 +81,29 @@ class RegionEvidence:
             return -math.inf
         if share == 0.0:
             return math.inf
-        safe, unsafe = 0.0, 40.0
-        for _ in range(40):
-            middle = (safe + unsafe) / 2.0
-            if self.share(middle) >= share:
-                safe = middle
-            else:
-                unsafe = middle
-        return safe
+        safe, _ = bisect(lambda tried: self.share(float(tried)) >= share, 0.0, 40.0, steps=40)
+        return float(safe)
+
+
+def region_evidence(certificate: CertificateData, alpha: float) -> list[RegionEvidence]:
+    """What is known of each example's share inside its mask.
+
+    Raises:
+        ValueError: if no masks were given.
+    """
+    if certificate.shares is None:
+        raise ValueError(
+            "`region_mass` needs `masks` given to certify before sampling: a mask chosen after "
+            "seeing the samples is not covered."
+        )
+    return certificate.remembered.get(("region", alpha), partial(_evidence_at, certificate, alpha))
+
+
+def _evidence_at(certificate: CertificateData, alpha: float) -> list[RegionEvidence]:
+    """The evidence of all examples at a probability of error."""
+    rows = np.empty((0, 0)) if certificate.shares is None else certificate.shares.numpy()
+    law, dimension = certificate.shift.law, certificate.shift.dimension
+    if certificate.terms.confidence == "exact":
+        return [RegionEvidence.exact(row, law, dimension) for row in rows]
+    fresh = certificate.claim == "redrawn"
+    return [RegionEvidence.of(row, alpha, law, dimension, fresh) for row in rows]

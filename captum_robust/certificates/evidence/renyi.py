@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_robust.certificates.confidence.means import kl_chernoff
+from captum_robust.certificates.data import CertificateData
+from captum_robust.certificates.evidence.elementwise import confidence_of
+from captum_robust.certificates.evidence.norm import NORM_SLACK
 from captum_robust.certificates.functionals.overlap import top_indices
 from captum_robust.certificates.printed.renyi import renyi_displacement_shifts
 from captum_robust.noise import GaussianNoise
-
-if TYPE_CHECKING:
-    from captum_robust.certificates.data import CertificateData
 
 Array = NDArray[np.float64]
 
@@ -41,14 +40,30 @@ def renyi_limits(certificate: CertificateData, count: int, alpha: float) -> Iter
             '`route` "renyi" needs Gaussian noise and the claim "reported" or "population", got '
             f"{certificate.shift.law.name} noise and {certificate.claim!r}."
         )
-    known_top = certificate.claim != "population"
-    for mean in certificate.mean.numpy():
-        outcomes = np.append(mean, max(0.0, 1.0 - mean.sum()))
-        if mean.size in top_indices(outcomes, count):  # most samples marked nothing
-            yield np.full(count, -np.inf)
-            continue
-        lower, upper = kl_chernoff(outcomes, certificate.nt_samples, alpha, outcomes.size)
-        published = certificate.terms.published
-        yield renyi_displacement_shifts(
-            outcomes, lower, upper, count, known_top=known_top, published=published
+    for example in range(len(certificate.mean)):
+        build = partial(_limits_of, certificate, example, count, alpha)
+        yield certificate.remembered.get(("renyi", count, alpha, example), build)
+
+
+def _limits_of(certificate: CertificateData, example: int, count: int, alpha: float) -> Array:
+    """The shifts of one example."""
+    # What rounding can add to the sum of a map belongs to no feature either.
+    mean = certificate.mean[example].numpy() / (1.0 + NORM_SLACK)
+    outcomes = np.append(mean, max(0.0, 1.0 - mean.sum()))
+    if mean.size in top_indices(outcomes, count):  # most samples marked nothing
+        return np.full(count, -np.inf)
+    confidence = confidence_of(certificate)
+    if confidence.needs_variances:
+        raise ValueError(
+            f'`route` "renyi" has no variance of the outcome "no feature", which `confidence` '
+            f'"{confidence.name}" needs; use "kl" or "hoeffding".'
         )
+    lower, upper = confidence.bounds(outcomes, certificate.nt_samples, alpha, outcomes.size)
+    return renyi_displacement_shifts(
+        outcomes,
+        lower,
+        upper,
+        count,
+        known_top=certificate.claim != "population",
+        published=certificate.terms.published,
+    )

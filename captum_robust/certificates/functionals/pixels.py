@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from captum_robust.certificates.budget import holm_limits
+
 Array = NDArray[np.float64]
 Decisions = NDArray[np.int8]
 
@@ -78,7 +80,7 @@ def holm_decisions(means: ArrayLike, samples: int, alpha: float, threshold: floa
 def _holm(pvalues: Array, alpha: float) -> NDArray[np.bool_]:
     """Holm's rejections: the i-th smallest p-value against alpha / (n - i), until one fails."""
     order = np.argsort(pvalues, kind="stable")
-    limits = alpha / np.arange(pvalues.size, 0, -1)
+    limits = holm_limits(alpha, pvalues.size)
     fails = pvalues[order] > limits
     count = int(fails.argmax()) if fails.any() else pvalues.size
     rejected = np.zeros(pvalues.size, dtype=bool)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from captum_robust._base.bisect import bisect
 from captum_robust._base.checks import check_count, check_number
 from captum_robust.certificates.functionals.overlap import top_indices
 
@@ -148,12 +149,13 @@ def _gaps(leaving: Array, entering: Array, order: float) -> Array:
     ends = np.arange(1, leaving.size + 1)
     shares = _RangeSums(leaving, entering)
     powers = _RangeSums(leaving**power, entering**power)
-    low, high = entering.copy(), leaving.copy()  # u lies between the n-th of each
-    for _ in range(36):
-        middle = np.sqrt(low * high)
-        starts = _starts(leaving, entering, middle)
-        rises = shares.counts(starts, ends) * middle**power > powers.between(starts, ends)
-        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
+
+    def rises(level: Array) -> NDArray[np.bool_]:
+        starts = _starts(leaving, entering, level)
+        return shares.counts(starts, ends) * level**power > powers.between(starts, ends)
+
+    # u lies between the n-th of each.
+    low, high = bisect(rises, entering, leaving, 36, lambda low, high: np.sqrt(low * high))
     starts = _starts(leaving, entering, (low + high) / 2.0)
     pooled = shares.counts(starts, ends)
     power_mean = np.where(pooled > 0, powers.between(starts, ends) / np.maximum(pooled, 1), 1.0)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from captum_robust._base.checks import check_count, check_number
+from captum_robust.certificates.budget import center_test
 
 Array = NDArray[np.float64]
 
@@ -90,9 +91,7 @@ class CenterTerms:
     @property
     def test_alpha(self) -> float:
         """Probability of error of each of the two tests."""
-        if self.published:
-            return self.alpha / 2.0
-        return (self.alpha - self.selection_error) / 2.0
+        return center_test(self.alpha, 0.0 if self.published else self.selection_error)
 
 
 def choose_center(distances: ArrayLike) -> tuple[int, float]:

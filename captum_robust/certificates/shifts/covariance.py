@@ -28,13 +28,17 @@ def hcr_shift(shift: Array | float, eigenvalue: Array | float) -> Array:
         >>> float(hcr_shift(0.5, 0.01).round(4))
         0.0533
     """
+    eigenvalue = np.asarray(eigenvalue, float)
     with np.errstate(over="ignore", invalid="ignore"):
         moved = np.sqrt(eigenvalue) * np.sqrt(np.expm1(np.asarray(shift, float) ** 2))
-    return np.where(np.isfinite(eigenvalue), moved, np.inf)
+    # A map without covariance does not move, whatever the size of the exponential.
+    return np.where(eigenvalue == 0.0, 0.0, np.where(np.isfinite(eigenvalue), moved, np.inf))
 
 
 def inverse_hcr_shift(distance: Array | float, eigenvalue: Array | float) -> Array:
-    """The shift at which :func:`hcr_shift` reaches ``distance``."""
+    """The shift at which :func:`hcr_shift` reaches ``distance``; 0 where no eigenvalue is known."""
     distance = np.clip(np.asarray(distance, float), 0.0, None)
-    with np.errstate(divide="ignore"):
-        return np.sqrt(np.log1p(distance**2 / eigenvalue))
+    eigenvalue = np.asarray(eigenvalue, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = np.sqrt(np.log1p(distance**2 / eigenvalue))
+    return np.where(eigenvalue == 0.0, np.inf, np.where(np.isfinite(eigenvalue), shift, 0.0))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from captum_robust.certificates import betting_lower, empirical_bernstein, hoeffding, kl_chernoff
-from captum_robust.certificates.confidence.means import kl_upper
+from captum_robust.certificates.confidence.elementwise.kl_chernoff import kl_upper
 from tests.helpers.coverage import ALPHA, covers
 
 REPETITIONS = 1600

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from captum_robust.certificates import clopper_pearson, hoeffding, norm_radius
-from captum_robust.certificates.confidence.means import hoeffding_half_width
+from captum_robust.certificates.confidence.elementwise.hoeffding import hoeffding_half_width
 
 
 @pytest.mark.parametrize("samples, constant", [(50, 0.3951), (8192, 0.03087)])

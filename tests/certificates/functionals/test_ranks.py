@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from captum_robust.certificates import certified_ranks, conserved_ranks, median_rank_bound
-from captum_robust.certificates.confidence.means import hoeffding_half_width
+from captum_robust.certificates.confidence.elementwise.hoeffding import hoeffding_half_width
 
 
 def worst_rank(values, j):

@@ -164,10 +164,10 @@ def test_one_example_that_is_not_settled_keeps_all_sampling():
     [
         ({}, "`until` must hold `epsilon`"),
         ({"cosine": 0.5}, "`until` must hold `epsilon`"),
-        ({"overlap": 0.5, "epsilon": 0.1}, "and `k` for an overlap"),
-        ({"cosine": 0.5, "epsilon": 0.1, "k": 3}, "and `k` for an overlap"),
+        ({"overlap": 0.5, "epsilon": 0.1}, r"`overlap` \(with `k`\)"),
+        ({"cosine": 0.5, "epsilon": 0.1, "k": 3}, r"`overlap` \(with `k`\)"),
         ({"cosine": 0.5, "angle": 9.0, "epsilon": 0.1}, "one of"),
-        ({"rank": 3, "epsilon": 0.1}, "one of overlap, cosine"),
+        ({"rank": 3, "epsilon": 0.1}, "one of .*`cosine`"),
         ({"overlap": 1.5, "k": 2, "epsilon": 0.1}, r"`overlap` must be in \[0, 1\], got 1.5"),
         ({"cosine": float("nan"), "epsilon": 0.1}, r"`cosine` must be in \[0, 1\], got nan"),
         ({"angle": 400, "epsilon": 0.1}, r"`angle` must be in \[0, 90\], got 400"),

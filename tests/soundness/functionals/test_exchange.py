@@ -147,9 +147,9 @@ def test_alpha_is_shared_among_the_events_of_all_questions(smoothing, field):
     masks = torch.arange(12) < 6
     single = smooth.certify(INPUTS, masks=masks, **SETTINGS)
     both = ("elementwise", "norm")
-    assert [single._alpha("overlap", event) for event in both] == [0.025, 0.025]
-    assert single._alpha("cosine", "norm") == single._alpha("pixels", "elementwise") == 0.05
-    assert single._alpha("region_mass", "region") == 0.05
+    assert [single.budget().of("overlap", event) for event in both] == [0.025, 0.025]
+    assert single.budget().of("cosine", "norm") == single.budget().of("pixels", "elementwise") == 0.05
+    assert single.budget().of("region_mass", "region") == 0.05
     cases = {  # questions: events
         ("overlap", "cosine", "angle"): 2,  # the norm event serves overlaps and cosines
         ("overlap", "region_mass"): 3,
@@ -161,14 +161,14 @@ def test_alpha_is_shared_among_the_events_of_all_questions(smoothing, field):
     for questions, events in cases.items():
         joint = replace(single, terms=replace(single.terms, questions=questions))
         for question in questions:
-            for event in joint._events(question):
-                assert joint._alpha(question, event) == pytest.approx(0.05 / events)
+            for event in joint.budget().events[question]:
+                assert joint.budget().of(question, event) == pytest.approx(0.05 / events)
             looked = replace(joint, terms=replace(joint.terms, looks=5))
-            for event in joint._events(question):
-                assert looked._alpha(question, event) == pytest.approx(0.01 / events)
+            for event in joint.budget().events[question]:
+                assert looked.budget().of(question, event) == pytest.approx(0.01 / events)
     for route, events in (("elementwise", ("elementwise",)), ("l2", ("norm",)), ("best", both)):
         routed = replace(single, terms=replace(single.terms, route=route))
-        assert routed._events("overlap") == events
+        assert routed.budget().events["overlap"] == events
     alone = smooth.certify(INPUTS, questions=("overlap",), **SETTINGS)
     with pytest.raises(ValueError, match="name it in `questions`"):
         alone.cosine(0.1)
@@ -208,7 +208,7 @@ def test_the_l2_route_has_no_population_claim(smoothing, field):
     with pytest.raises(ValueError, match='no "population" claim'):
         certificate.overlap(0.1, k=3)
     best = smooth.certify(INPUTS, claim="population", **SETTINGS)
-    assert best._events("overlap") == ("elementwise",)
+    assert best.budget().events["overlap"] == ("elementwise",)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def per_event(alpha: float, examples: int, looks: int, events: int) -> float:
     """The probability of one event: an equal share for each example, look and event.
 
     Example:
+        >>> from captum_robust.certificates.budget import per_event
         >>> per_event(0.05, examples=1, looks=5, events=2)
         0.005
     """
@@ -48,6 +49,7 @@ def at_both_inputs(alpha: float, redrawn: bool) -> tuple[float, float]:
     """What the draw at the input may spend, and the draw at the perturbed input.
 
     Example:
+        >>> from captum_robust.certificates.budget import at_both_inputs
         >>> at_both_inputs(0.05, redrawn=False), at_both_inputs(0.05, redrawn=True)
         ((0.05, 0.0), (0.025, 0.025))
     """
@@ -61,6 +63,7 @@ def per_side(alpha: float, comparisons: int) -> float:
     """One side of one of so many two-sided intervals.
 
     Example:
+        >>> from captum_robust.certificates.budget import per_side
         >>> per_side(0.05, comparisons=10)
         0.0025
     """
@@ -85,6 +88,7 @@ def norm_shares(alpha: float, spread: bool, population: bool, redrawn: bool) -> 
         redrawn: whether the second map is drawn anew.
 
     Example:
+        >>> from captum_robust.certificates.budget import norm_shares
         >>> norm_shares(0.05, spread=False, population=False, redrawn=True)
         {'radius': 0.025, 'fresh': 0.025}
     """
@@ -111,6 +115,7 @@ def region_shares(alpha: float, redrawn: bool) -> dict[str, float]:
     """What the bounds on the mean share inside a region and on its variance may spend.
 
     Example:
+        >>> from captum_robust.certificates.budget import region_shares
         >>> region_shares(1.0, redrawn=False)
         {'lower': 0.7, 'upper': 0.1, 'variance': 0.2}
     """
@@ -126,6 +131,7 @@ def holm_limits(alpha: float, hypotheses: int) -> NDArray[np.float64]:
     """Limits of the sorted p-values in Holm's procedure.
 
     Example:
+        >>> from captum_robust.certificates.budget import holm_limits
         >>> holm_limits(0.06, 3).round(3)
         array([0.02, 0.03, 0.06])
     """
@@ -186,6 +192,7 @@ class Budget:
         claim: which two maps are compared.
 
     Example:
+        >>> from captum_robust.certificates import Budget
         >>> print(Budget(0.05, {"pixels": ("elementwise",)}, joint=False, features=10))
         alpha = 0.05 for each example and each question by itself
         question  event        part                    alpha  pieces  alpha of a piece
@@ -205,6 +212,7 @@ class Budget:
         """The probability of one event behind a question.
 
         Example:
+            >>> from captum_robust.certificates import Budget
             >>> budget = Budget(0.05, {"overlap": ("elementwise", "norm")}, joint=False)
             >>> budget.of("overlap", "norm")
             0.025

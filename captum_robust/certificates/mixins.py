@@ -14,7 +14,7 @@ class CertificateMixin:
     their classes. So does a class of attributions that answers one question more.
 
     Example:
-        >>> from captum_robust.certificates import Question
+        >>> from captum_robust.certificates import CertificateMixin, Question
         >>> class OrderMixin(CertificateMixin):
         ...     questions = ("precedes", Question.known()["rank"])
         >>> OrderMixin.certificate_questions

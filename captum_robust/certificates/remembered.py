@@ -21,6 +21,8 @@ class Remembered:
     certificate start empty.
 
     Example:
+        >>> import numpy as np
+        >>> from captum_robust.certificates.remembered import Remembered
         >>> kept = Remembered()
         >>> kept.get("key", lambda: np.zeros(3)) is kept.get("key", lambda: np.ones(3))
         True

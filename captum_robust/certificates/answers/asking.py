@@ -34,9 +34,11 @@ class Asked(CertificateData):
                 outside its range.
 
         Example:
+            >>> import torch
             >>> from captum.attr import Saliency
             >>> from captum_robust.attr import SparsifiedSmoothGrad
-            >>> smooth = SparsifiedSmoothGrad(Saliency(torch.nn.Linear(4, 3)), keep=2)
+            >>> from captum_robust.examples import example_model
+            >>> smooth = SparsifiedSmoothGrad(Saliency(example_model()), keep=2)
             >>> certificate = smooth.certify(
             ...     torch.zeros(3, 4), target=0, stdevs=0.5, nt_samples=100, seed=0
             ... )
@@ -138,9 +140,11 @@ class Asked(CertificateData):
         """How alpha is shared among events, features and parts; prints as a table.
 
         Example:
+            >>> import torch
             >>> from captum.attr import Saliency
             >>> from captum_robust.attr import GaussianSmoothing, UnitNorm
-            >>> smooth = GaussianSmoothing(Saliency(torch.nn.Linear(4, 3)), UnitNorm())
+            >>> from captum_robust.examples import example_model
+            >>> smooth = GaussianSmoothing(Saliency(example_model()), UnitNorm())
             >>> certificate = smooth.certify(
             ...     torch.zeros(1, 4), target=0, stdevs=0.5, nt_samples=100, seed=0
             ... )

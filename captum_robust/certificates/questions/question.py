@@ -49,8 +49,12 @@ class Question(ABC):
 
     Example:
         >>> from dataclasses import dataclass
+        >>> import numpy as np
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> from captum_robust.attr import SparsifiedSmoothGrad
+        >>> from captum_robust.certificates import Question
+        >>> from captum_robust.examples import example_model
         >>> @dataclass(frozen=True)
         ... class Value(Question):
         ...     '''Least value of one feature of the map at any perturbed input.'''
@@ -64,15 +68,15 @@ class Question(ABC):
         ...     def answer(self, certificate, shifts):
         ...         bounds = zip(self.elementwise(certificate), shifts)
         ...         return np.array([one.after(shift)[0][self.feature] for one, shift in bounds])
-        >>> net = torch.nn.Linear(4, 3)
-        >>> certificate = SparsifiedSmoothGrad(Saliency(net), keep=2).certify(
+        >>> method = Saliency(example_model())
+        >>> certificate = SparsifiedSmoothGrad(method, keep=2).certify(
         ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=100, seed=0
         ... )
         >>> certificate.ask(Value(feature=1), epsilon=0.1).shape
         torch.Size([3])
         >>> class MarkedSmoothGrad(SparsifiedSmoothGrad):
         ...     questions = (Value,)
-        >>> certificate = MarkedSmoothGrad(Saliency(net), keep=2).certify(
+        >>> certificate = MarkedSmoothGrad(method, keep=2).certify(
         ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=100, seed=0
         ... )
         >>> certificate.certified_radius(value=0.5, feature=1).shape

@@ -148,7 +148,9 @@ def test_alpha_is_shared_among_the_events_of_all_questions(smoothing, field):
     single = smooth.certify(INPUTS, masks=masks, **SETTINGS)
     both = ("elementwise", "norm")
     assert [single.budget().of("overlap", event) for event in both] == [0.025, 0.025]
-    assert single.budget().of("cosine", "norm") == single.budget().of("pixels", "elementwise") == 0.05
+    assert (
+        single.budget().of("cosine", "norm") == single.budget().of("pixels", "elementwise") == 0.05
+    )
     assert single.budget().of("region_mass", "region") == 0.05
     cases = {  # questions: events
         ("overlap", "cosine", "angle"): 2,  # the norm event serves overlaps and cosines

@@ -24,6 +24,8 @@ class Confidence(ABC):
         needs_marks: whether every value must be 0 or 1.
 
     Example:
+        >>> import numpy as np
+        >>> from captum_robust.certificates import Confidence
         >>> class Chebyshev(Confidence):
         ...     name = "chebyshev"
         ...

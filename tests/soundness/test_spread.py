@@ -237,7 +237,7 @@ def test_the_bet_covers_a_rare_large_direction(monkeypatch, chance):
     if chance == 0.005:  # no pair shows it in more than half of the runs: alpha is what saves them
         assert not covers(bounds(alpha=0.9) < chance)
     if chance == 0.2:  # the square's average is needed
-        monkeypatch.setattr(spread, "_STAKES", ((0.8, 1.0),))
+        monkeypatch.setattr(spread, "stake_shares", lambda alpha: ((0.8, alpha),))
         assert not covers(bounds(share_of_square=0.0) < chance)
 
 

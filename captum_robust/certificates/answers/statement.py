@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from captum_robust._base.rounding import confidence_percent, down
+from captum_robust._base.numbers.rounding import confidence_percent, down
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.question import Question
 

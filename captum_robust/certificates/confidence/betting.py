@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from captum_robust._base.bisect import bisect
+from captum_robust._base.numbers.bisect import bisect
 from captum_robust.certificates.confidence.elementwise.confidence import DOWN, Array
 
 

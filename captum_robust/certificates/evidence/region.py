@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_robust._base.bisect import bisect
+from captum_robust._base.numbers.bisect import bisect
 from captum_robust.certificates.budget import region_shares
 from captum_robust.certificates.confidence.betting import betting_lower
 from captum_robust.certificates.confidence.spread import mean_upper

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from captum_robust._base.bisect import bisect
 from captum_robust._base.checks import check_count, check_number
+from captum_robust._base.numbers.bisect import bisect
 from captum_robust.certificates.functionals.overlap import top_indices
 
 Array = NDArray[np.float64]

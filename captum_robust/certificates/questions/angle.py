@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from captum_robust._base.rounding import up_to
+from captum_robust._base.numbers.rounding import up_to
 from captum_robust.certificates.budget import NORM
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.cosine import Cosine

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captum_robust._base.rounding import down_to, up_to
+from captum_robust._base.numbers.rounding import down_to, up_to
 from captum_robust.certificates.budget import NORM
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.question import Array, Question

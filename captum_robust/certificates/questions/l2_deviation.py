@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from captum_robust._base.rounding import up
+from captum_robust._base.numbers.rounding import up
 from captum_robust.certificates.budget import NORM
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.cosine import Cosine

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from captum_robust._base.checks import check_share_or_count, feature_count
-from captum_robust._base.rounding import percent_down
+from captum_robust._base.numbers.rounding import percent_down
 from captum_robust.certificates.budget import ELEMENTWISE, NORM, OUTCOMES
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.evidence.norm import NormEvidence

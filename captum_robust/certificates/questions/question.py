@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from captum_robust._base.bisect import bisect
 from captum_robust._base.checks import check_choice, check_number
-from captum_robust._base.rounding import down, up
+from captum_robust._base.numbers.bisect import bisect
+from captum_robust._base.numbers.rounding import down, up
 from captum_robust.certificates.budget import ELEMENTWISE, NORM, REGION, Budget
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.evidence.elementwise import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from captum_robust._base.rounding import percent_down
+from captum_robust._base.numbers.rounding import percent_down
 from captum_robust.certificates.budget import REGION
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.question import Array, Question

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from captum_robust._base.bisect import bisect
+from captum_robust._base.numbers.bisect import bisect
 from captum_robust.certificates.budget import per_side
 from captum_robust.certificates.confidence.elementwise.confidence import DOWN, Array, Confidence
 

@@ -36,7 +36,7 @@ def bisect(
         middle: the point tried between two ends.
 
     Example:
-        >>> from captum_robust._base.bisect import bisect
+        >>> from captum_robust._base.numbers.bisect import bisect
         >>> safe, unsafe = bisect(lambda t: t**2 <= 2.0, 0.0, 2.0, steps=40)
         >>> float(safe.round(6)), bool(safe**2 <= 2.0)
         (1.414214, True)

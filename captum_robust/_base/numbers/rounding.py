@@ -12,7 +12,7 @@ def down(value: float, digits: int = 4) -> str:
     """So many significant digits, rounded down.
 
     Example:
-        >>> from captum_robust._base.rounding import down
+        >>> from captum_robust._base.numbers.rounding import down
         >>> down(0.617283), down(12345.6)
         ('0.6172', '12340')
     """
@@ -23,7 +23,7 @@ def up(value: float, digits: int = 4) -> str:
     """So many significant digits, rounded up.
 
     Example:
-        >>> from captum_robust._base.rounding import up
+        >>> from captum_robust._base.numbers.rounding import up
         >>> up(3.62135), up(2.0)
         ('3.622', '2')
     """
@@ -34,7 +34,7 @@ def down_to(value: float, places: int) -> str:
     """So many places after the point, rounded down.
 
     Example:
-        >>> from captum_robust._base.rounding import down_to
+        >>> from captum_robust._base.numbers.rounding import down_to
         >>> down_to(0.98769, 3), down_to(0.29, 2)
         ('0.987', '0.29')
     """
@@ -45,7 +45,7 @@ def up_to(value: float, places: int) -> str:
     """So many places after the point, rounded up.
 
     Example:
-        >>> from captum_robust._base.rounding import up_to
+        >>> from captum_robust._base.numbers.rounding import up_to
         >>> up_to(12.31, 1), up_to(90.0, 1)
         ('12.4', '90.0')
     """
@@ -56,7 +56,7 @@ def percent_down(share: float) -> str:
     """A share in percent with one place at most, rounded down.
 
     Example:
-        >>> from captum_robust._base.rounding import percent_down
+        >>> from captum_robust._base.numbers.rounding import percent_down
         >>> percent_down(0.9999), percent_down(0.29), percent_down(2 / 3)
         ('99.9 %', '29 %', '66.6 %')
     """
@@ -68,7 +68,7 @@ def confidence_percent(alpha: float) -> str:
     """1 - alpha in percent, exact: rounded it would promise more, 100 % for a small alpha.
 
     Example:
-        >>> from captum_robust._base.rounding import confidence_percent
+        >>> from captum_robust._base.numbers.rounding import confidence_percent
         >>> confidence_percent(0.05), confidence_percent(1e-7)
         ('95 %', '99.99999 %')
     """

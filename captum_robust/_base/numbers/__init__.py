@@ -1,0 +1,1 @@
+"""Numbers: rounded to the safe side, and bracketed from it."""

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 from torch import Tensor
 
+from captum_robust._base.numbers.bisect import bisect
 from captum_robust.noise.law import Array, NoiseLaw, checked_shifts
 
 
@@ -68,11 +69,11 @@ class GaussianNoise(NoiseLaw):
         closed form without a margin (40 where that is infinite: both means have moved by then).
         """
         ordered = np.isfinite(shift) | (shift > 0)
-        safe, unsafe = np.zeros_like(shift), np.where(ordered, np.minimum(shift, 40.0), 0.0)
-        for _ in range(60):
-            middle = (safe + unsafe) / 2.0
-            holds = self.lower(low, middle, 1) - self.upper(high, middle, 1) > margin
-            safe, unsafe = np.where(holds, middle, safe), np.where(holds, unsafe, middle)
+
+        def holds(tried: Array) -> Array:
+            return self.lower(low, tried, 1) - self.upper(high, tried, 1) > margin
+
+        safe, _ = bisect(holds, 0.0, np.where(ordered, np.minimum(shift, 40.0), 0.0), steps=60)
         return np.where(ordered, safe, -np.inf)
 
     def angle_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:
@@ -100,11 +101,11 @@ class GaussianNoise(NoiseLaw):
         signed = math.sqrt(2.0) * special.erfinv(wanted)
         if not nonnegative:
             return signed
-        safe, unsafe = np.zeros_like(signed), np.full_like(signed, 40.0)
-        for _ in range(50):
-            middle = (safe + unsafe) / 2.0
-            fits = self.angle_shift(middle, dimension, nonnegative=True) <= wanted
-            safe, unsafe = np.where(fits, middle, safe), np.where(fits, unsafe, middle)
+
+        def fits(tried: Array) -> Array:
+            return self.angle_shift(tried, dimension, nonnegative=True) <= wanted
+
+        safe, _ = bisect(fits, np.zeros_like(signed), 40.0, steps=50)
         return safe
 
 

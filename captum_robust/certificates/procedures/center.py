@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from captum_robust._base.checks import check_count, check_number
-from captum_robust.certificates.budget import center_test
+from captum_robust.certificates.budget import center_test, per_side
 
 Array = NDArray[np.float64]
 
@@ -136,7 +136,7 @@ def center_abstains(distances: ArrayLike, radius: float, terms: CenterTerms) -> 
     distances = np.asarray(distances, float)
     inside, count = int((distances <= radius).sum()), distances.size
     if terms.published:
-        error = math.sqrt(math.log(2.0 / terms.test_alpha) / (2.0 * count))
+        error = math.sqrt(-math.log(per_side(terms.test_alpha, 1)) / (2.0 * count))
         return max(error, 0.5 - (inside / count - error)) > terms.slack
     if inside == 0:
         return True

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from torch import Tensor
 
@@ -70,7 +70,7 @@ class GaussianNoise(NoiseLaw):
         """
         ordered = np.isfinite(shift) | (shift > 0)
 
-        def holds(tried: Array) -> Array:
+        def holds(tried: Array) -> NDArray[np.bool_]:
             return self.lower(low, tried, 1) - self.upper(high, tried, 1) > margin
 
         safe, _ = bisect(holds, 0.0, np.where(ordered, np.minimum(shift, 40.0), 0.0), steps=60)
@@ -102,7 +102,7 @@ class GaussianNoise(NoiseLaw):
         if not nonnegative:
             return signed
 
-        def fits(tried: Array) -> Array:
+        def fits(tried: Array) -> NDArray[np.bool_]:
             return self.angle_shift(tried, dimension, nonnegative=True) <= wanted
 
         safe, _ = bisect(fits, np.zeros_like(signed), 40.0, steps=50)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from captum_robust._base.numbers.bisect import bisect
 from captum_robust._base.streams import SampleStreams
 
 Array = NDArray[np.float64]
@@ -148,11 +149,11 @@ class NoiseLaw(ABC):
         override it. Shifts beyond 1e9 are not looked for.
         """
         allowed = np.asarray(distance, float)
-        safe, unsafe = np.zeros_like(allowed), np.full_like(allowed, _FARTHEST)
-        for _ in range(_HALVINGS):
-            middle = (safe + unsafe) / 2.0
-            fits = self.total_variation(middle, dimension) <= allowed
-            safe, unsafe = np.where(fits, middle, safe), np.where(fits, unsafe, middle)
+
+        def fits(shift: Array) -> NDArray[np.bool_]:
+            return self.total_variation(shift, dimension) <= allowed
+
+        safe, _ = bisect(fits, np.zeros_like(allowed), _FARTHEST, _HALVINGS)
         return safe
 
     def lower(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:

@@ -99,7 +99,7 @@ class AuditPlan:
         Option(
             "NAMES",
             f"comma-separated, of {', '.join(METHODS)}",
-            rules.some_of(tuple(METHODS)),
+            rules.some_of(METHODS),
             read=option.read_names,
             write=",".join,
             to_json=list,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ def probability(name: str, value: Any) -> None:
     check_number(name, value, low=0, high=1, open_low=True, open_high=True)
 
 
-def some_of(choices: Sequence[str]) -> Check:
+def some_of(choices: Collection[str]) -> Check:
     """At least one of some names, each once."""
 
     def check(name: str, value: Any) -> None:

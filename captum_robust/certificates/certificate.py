@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Certificate(FeatureAnswers, MapAnswers):
         shapes: one example's map shapes.
         is_tuple: whether maps come as a tuple.
         range: what is known of every single map beforehand.
-        nt_samples: samples an example.
+        nt_samples: samples per example.
         seed: of the noise, or None.
         target: the target explained.
         variance: sample variances ``(N, m)``, for the empirical Bernstein bound alone.
@@ -72,6 +73,8 @@ class Certificate(FeatureAnswers, MapAnswers):
     ) -> str:
         """What holds, for which perturbations, with what probability, in plain English.
 
+        The probability is that of one example; :meth:`for_all_examples` covers all together.
+
         Args:
             epsilon: perturbation size, >= 0.
             k: features compared, for the overlap; left out of the statement where ``None``.
@@ -80,6 +83,25 @@ class Certificate(FeatureAnswers, MapAnswers):
         """
         arguments |= {} if k is None else {"k": k}
         return statement.statement(self, epsilon, example, arguments)
+
+    def for_all_examples(self) -> Certificate:
+        """A certificate of the same samples whose answers hold for all its examples together.
+
+        Answers otherwise hold for each example by itself; here alpha is shared among the examples,
+        so that they are a little weaker.
+
+        Example:
+            >>> import torch
+            >>> from captum.attr import Saliency
+            >>> from captum_robust.attr import SparsifiedSmoothGrad
+            >>> from captum_robust.examples import example_model
+            >>> certificate = SparsifiedSmoothGrad(Saliency(example_model()), keep=2).certify(
+            ...     torch.randn(3, 4), target=0, stdevs=0.5, nt_samples=500, seed=0
+            ... )
+            >>> bool((certificate.for_all_examples().cosine(0.1) <= certificate.cosine(0.1)).all())
+            True
+        """
+        return replace(self, terms=replace(self.terms, examples=len(self.mean)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the maps, as JSON types, with ``schema_version``."""

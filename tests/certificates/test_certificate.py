@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 import torch
-from captum.attr import Saliency
+from captum.attr import Attribution, Saliency
 from torch import nn
 
 from captum_robust.attr import (
     Abs,
     GaussianSmoothing,
     SparsifiedSmoothGrad,
+    Sparsify,
     UniformSmoothing,
     UniGrad,
     UnitNorm,
@@ -214,11 +216,10 @@ def test_statement_says_what_holds(make):
     for part in (
         "SparsifiedSmoothGrad(Saliency",
         "1500 samples",
-        "Gaussian noise of per-coordinate standard deviation 0.5",
-        "With probability at least 95 %",
-        "each by itself",
-        "every perturbation whose l2 norm is at most 0.02",
-        "the map computed here and the expected map at the perturbed input",
+        "1500 samples per example; Gaussian noise with a standard deviation of 0.5 per coordinate.",
+        "With probability at least 95 % over the noise drawn, for each example by itself, for each "
+        "answer by itself, the following holds for every perturbation whose l2 norm is at most "
+        "0.02. The map computed here is compared with the expected map at the perturbed input:",
         "The model's prediction is not certified",
     ):
         assert part in text
@@ -230,8 +231,55 @@ def test_statement_of_other_laws_and_claims(make):
     text = make("box", radius=1.0, stdevs=None, claim="redrawn").statement(0.02)
     assert "l1 norm" in text and "uniform box noise" in text and "(radius 1)" in text
     assert "computed anew" in text
-    assert "jointly" in make(questions=("overlap", "cosine")).statement(0.02, k=1)
+    joint = make(questions=("overlap", "cosine"))
+    assert "all answers together, the following" in joint.statement(0.02, k=1)
     assert "nothing is certified" in make().statement(5.0, k=2)
+
+
+def test_statement_says_of_which_examples_the_probability_is(make):
+    certificate = make()
+    one = certificate.statement(0.02, k=2, example=1)
+    assert "example by itself" not in one and "for each answer by itself" in one
+    together = certificate.for_all_examples()
+    assert "at least 95 % over the noise drawn, for all 3 examples together" in together.statement(
+        0.02, k=2
+    )
+    third = make(alpha=0.05 / 3)
+    for size in (0.0, 0.05):
+        torch.testing.assert_close(together.cosine(size), third.cosine(size), rtol=1e-14, atol=0)
+        assert torch.equal(together.overlap(size, 2), third.overlap(size, 2))
+    assert together.budget().of("cosine", "norm") == pytest.approx(0.05 / 3, rel=1e-14)
+    assert "all 3 examples together" in str(together.budget())
+
+
+@pytest.mark.parametrize("example", [3, 9, -1])
+def test_statement_of_an_example_that_is_not_there(make, example):
+    with pytest.raises(ValueError, match=r"`example` must be (in \[0, 2\]|at least 0), got"):
+        make().statement(0.02, k=2, example=example)
+
+
+def test_statement_of_a_zero_map():
+    class Zero(Attribution):
+        def attribute(self, inputs, **_):
+            return torch.where(inputs[:, :1] > 3, inputs, torch.zeros_like(inputs))
+
+    inputs = torch.tensor([[0.0, 1, 2], [9.0, 1, 2]])
+    for transform in (Abs() >> Sparsify(2), UnitNorm()):
+        smooth = GaussianSmoothing(Zero(lambda x: x), transform=transform)
+        certificate = smooth.certify(inputs, stdevs=0.1, nt_samples=50, seed=0)
+        first, second = certificate.statement(0.1, k=1).splitlines()[2:4]
+        assert "example 0: the smoothed map is zero" in first and "samples" not in first
+        assert "zero" not in second
+
+
+def test_angles_and_cosines_in_words_are_rounded_to_the_safe_side(make):
+    for size in torch.linspace(0.0, 0.3, 40).tolist():
+        text = make().statement(size)
+        for index, line in enumerate(text.splitlines()[2:5]):
+            found = re.search(r"at least ([\d.]+), an angle of at most ([\d.]+) degrees", line)
+            if found:
+                cosine, angle = map(float, found.groups())
+                assert cosine <= make().cosine(size)[index] and angle >= make().angle(size)[index]
 
 
 @pytest.mark.parametrize(
@@ -330,6 +378,18 @@ def test_json_and_no_pickle(make, kind, tmp_path):
     certificate.save(tmp_path / "c")
     with np.load(tmp_path / "c", allow_pickle=False) as file:
         assert all(file[name].dtype.kind != "O" for name in file.files)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 broken", b"\x93NUMPY", None])
+def test_files_that_hold_no_certificate(content, tmp_path):
+    if content is None:
+        np.savez(tmp_path / "c.npz", something=np.zeros(3))
+    else:
+        (tmp_path / "c.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="`path` must be a file that a certificate's `save` wrote"):
+        Certificate.load(tmp_path / "c.npz")
+    with pytest.raises(FileNotFoundError):
+        Certificate.load(tmp_path / "missing.npz")
 
 
 def test_other_schema_versions_are_refused(make, tmp_path):

@@ -6,22 +6,19 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from captum_robust._base.checks import check_count
 from captum_robust._base.numbers.rounding import confidence_percent, down
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.question import Question
 
-_MAPS: Final = {
-    "reported": (
-        "the map computed here",
-        "the expected map at the perturbed input",
-    ),
+_COMPARED: Final = {
+    "reported": "The map computed here is compared with the expected map at the perturbed input",
     "population": (
-        "the expected map at the input",
-        "the expected map at the perturbed input",
+        "The expected map at the input is compared with the expected map at the perturbed input"
     ),
     "redrawn": (
-        "the map computed here",
-        "a map computed anew, from as many fresh samples, at the perturbed input",
+        "The map computed here is compared with a map computed anew at the perturbed input, from "
+        "as many fresh samples"
     ),
 }
 
@@ -30,21 +27,35 @@ def statement(
     certificate: CertificateData, epsilon: float, example: int | None, arguments: dict[str, Any]
 ) -> str:
     """The whole statement; see :meth:`Certificate.statement`."""
-    examples = range(len(certificate.mean)) if example is None else [example]
-    lines = [
-        f"{certificate.terms.method}, {certificate.nt_samples} samples an example, "
-        f"{describe_noise(certificate)}.",
-        _probability(certificate, epsilon),
-    ]
+    examples = _examples(certificate, example)
     sentences = _sentences(certificate, epsilon, arguments)
+    lines = [
+        f"{certificate.terms.method}: {certificate.nt_samples} samples per example; "
+        f"{describe_noise(certificate)}.",
+        f"{_probability(certificate, len(examples), len(sentences))} the following holds for "
+        f"{_perturbations(certificate, epsilon)}. {_COMPARED[certificate.claim]}:",
+    ]
     for index in examples:
         about = f"  example {index}{_target(certificate.target, index)}: "
-        lines.append(about + "; ".join(said[index] for said in sentences) + ".")
+        said = "; ".join(said[index] for said in sentences)
+        if not certificate.mean[index].any():
+            said = "the smoothed map is zero, so it ranks no features and has no direction"
+        lines.append(f"{about}{said}.")
     lines.append(
         "This is about the smoothed map of that target. "
         "The model's prediction is not certified: it may change."
     )
     return "\n".join(lines)
+
+
+def _examples(certificate: CertificateData, example: int | None) -> list[int]:
+    """The examples that are spoken of."""
+    count = len(certificate.mean)
+    if example is None:
+        return list(range(count))
+    if check_count("example", example, low=0) >= count:
+        raise ValueError(f"`example` must be in [0, {count - 1}], got {example}.")
+    return [example]
 
 
 def describe_noise(certificate: CertificateData) -> str:
@@ -58,36 +69,46 @@ def describe_noise(certificate: CertificateData) -> str:
     body = ""
     if shift.law.has_radius and low == high:
         body = f" (radius {low * shift.law.radius_in_stdevs(shift.dimension):.4g})"
-    return f"{name} of per-coordinate standard deviation {level}{body}"
+    return f"{name} with a standard deviation of {level} per coordinate{body}"
 
 
-def _probability(certificate: CertificateData, epsilon: float) -> str:
-    first, second = _MAPS[certificate.claim]
-    shift = certificate.shift
-    layer = certificate.terms.layer
+def _probability(certificate: CertificateData, examples: int, answers: int) -> str:
+    """With what probability, and of what; the words in front of the statement."""
+    if certificate.kind == "as-published":
+        return "By printed formulas, which are not valid bounds,"
+    if certificate.kind == "estimate":
+        return (
+            "If the averages of these samples were the expectations (an estimate and no "
+            "certificate),"
+        )
+    terms = certificate.terms
+    whose = []
+    if terms.examples > 1:
+        whose.append(f"for all {terms.examples} examples together")
+    elif examples > 1:
+        whose.append("for each example by itself")
+    if answers > 1:
+        whose.append("all answers together" if terms.questions else "for each answer by itself")
+    percent = confidence_percent(certificate.alpha)
+    return f"With probability at least {percent} over the noise drawn, " + "".join(
+        f"{words}, " for words in whose
+    ).removesuffix(" ")
+
+
+def _perturbations(certificate: CertificateData, epsilon: float) -> str:
+    """For which perturbations."""
+    shift, layer = certificate.shift, certificate.terms.layer
     where = "" if layer is None else f" of the output of {layer}"
     each = f"every perturbation{where}"
     if certificate.kind == "pointwise":
-        each = f"each perturbation{where} by itself, chosen without the fresh samples,"
+        each = (
+            f"each perturbation{where} that is chosen without the fresh samples, taken by itself,"
+        )
     size = f"{each} whose {shift.norm} is at most {float(epsilon)!r}"
     if shift.weighted:
         least = epsilon * float(shift.smallest.min())
         size += f" (so every one whose {shift.law.norm} norm is at most {down(least)})"
-    if certificate.kind == "as-published":
-        return (
-            f"By printed formulas, which are not valid bounds, for {size}, "
-            f"between {first} and {second}:"
-        )
-    if certificate.kind == "estimate":
-        return (
-            "If the averages of these samples were the expectations, an estimate and no "
-            f"certificate, for {size}, between {first} and {second}:"
-        )
-    together = "jointly" if certificate.terms.questions else "each by itself"
-    return (
-        f"With probability at least {confidence_percent(certificate.alpha)} over the noise drawn, "
-        f"{together}, for {size}, between {first} and {second}:"
-    )
+    return size
 
 
 def _sentences(

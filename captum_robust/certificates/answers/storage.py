@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -63,13 +64,18 @@ def save(certificate: CertificateData, path: str | Path) -> None:
 
 def load(path: str | Path) -> dict[str, Any]:
     """The arguments of the certificate that was saved."""
-    with np.load(Path(path), allow_pickle=False) as file:
-        saved = json.loads(str(file["text"]))
-        mean = torch.from_numpy(file["mean"])
-        variance, shares = (
-            torch.from_numpy(file[name]) if name in file else None
-            for name in ("variance", "shares")
-        )
+    try:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            saved = json.loads(str(file["text"]))
+            mean = torch.from_numpy(file["mean"])
+            variance, shares = (
+                torch.from_numpy(file[name]) if name in file else None
+                for name in ("variance", "shares")
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"`path` must be a file that a certificate's `save` wrote, got {path} ({error})."
+        ) from error
     if saved["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"`path` must hold schema_version {SCHEMA_VERSION}, got {saved['schema_version']}; "

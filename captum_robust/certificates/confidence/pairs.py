@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 
 _WIDTH: Final = 1024  # features whose products are added before they join the sum in float64
 _FEW: Final = 1024  # pairs up to which those products are float64 too
-_UP: Final = 1.0 + 1e-6  # differences are float32
+_UNIT: Final = 2.0**-24 * (1.0 + 2.0**-20)  # a difference in float32 is off by this share of it
+_DOUBLE: Final = 2.0**-53
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class PairMoments:
 
     Args:
         examples: N.
-        samples: most samples an example, fixed beforehand.
+        samples: most samples per example, fixed beforehand.
         eig_pairs: cap on the pairs in the eigenvalue; all where ``None``.
         memory_limit: bytes of differences kept in memory.
     """
@@ -98,8 +99,7 @@ class PairMoments:
         first, second = rows[:, 0 : 2 * pairs : 2], rows[:, 1 : 2 * pairs : 2]
         gaps = (first - second).cpu().numpy()
         self._traces += np.square(gaps, dtype=np.float64).sum((1, 2)) / 2.0
-        wide = torch.float32 if rows.device.type == "mps" else torch.float64
-        self._inners += (first * second).sum((1, 2), dtype=wide).cpu().numpy()
+        self._inners += _inner_products(first, second)
         self._keep(gaps[:, : max(self.eig_pairs - self._seen, 0)])
         self._seen += pairs
 
@@ -132,25 +132,54 @@ class PairMoments:
         return PairEvidence(
             pairs=self._seen,
             eig_pairs=kept,
-            traces=self._traces / self._seen,
+            traces=self._traces / self._seen * (1.0 + 3.0 * _UNIT),
             inners=self._inners / self._seen,
             eigenvalues=tops[:, 0],
             fourths=None if self._sums is not None else tops[:, 1],
         )
 
     def _tops(self, example: int, kept: int) -> tuple[float, float]:
-        """Second and fourth moment, rounded up by what float32 differences can hide."""
+        """Second and fourth moment, rounded up by what arithmetic can hide."""
         if self._sums is not None:
-            return sample_top_eigenvalue(self._sums[example], kept) * _UP, math.nan
+            sums = self._sums[example]
+            trace = float(np.trace(sums)) / (2.0 * kept)
+            # Each sum of outer products is off by at most this share of the sum of |D|^2.
+            hidden = (kept + 4) * _DOUBLE * trace
+            top = sample_top_eigenvalue(sums, kept) + hidden
+            return _root_shifted(top, _UNIT * math.sqrt(trace)), math.nan
         if self._store is None:
             raise RuntimeError("no samples were added.")
         gram, unit = _gram(self._store[example, :kept])
         # An entry is off by at most unit * |x| |y|, so a matrix of them by their sum of squares.
-        sizes = np.diag(gram).copy()
-        top = sample_top_eigenvalue(gram, kept) + unit * sizes.sum() / (2.0 * kept)
+        sizes = np.diag(gram) * (1.0 + 2.0 * unit)
+        trace, squares = float(sizes.sum()) / (2.0 * kept), float(np.square(sizes).sum())
+        top = sample_top_eigenvalue(gram, kept) + unit * trace
         np.square(gram, out=gram)
-        hidden = 3.0 * unit * np.square(sizes).sum() / (4.0 * kept)
-        return top * _UP, sample_top_eigenvalue(gram, kept) / 2.0 * _UP + hidden
+        fourth = sample_top_eigenvalue(gram, kept) / 2.0 + 3.0 * unit * squares / (4.0 * kept)
+        return (
+            _root_shifted(top, _UNIT * math.sqrt(trace)),
+            _root_shifted(fourth, 2.0 * _UNIT * math.sqrt(squares / (4.0 * kept))),
+        )
+
+
+def _root_shifted(value: float, shift: float) -> float:
+    r"""The square of a root that rounding may have hidden up to ``shift`` of, rounded up.
+
+    The differences :math:`D_p` are rounded to float32, :math:`\|\hat D_p - D_p\| \le u\|D_p\|`.
+    The root of the top eigenvalue is the spectral norm of the matrix with columns
+    :math:`D_p/\sqrt{2P}`, which moves by no more than the Frobenius norm of what rounding adds,
+    :math:`u\,(\mathrm{avg} \|D_p\|^2/2)^{1/2}`. The root of the fourth moment is that of the matrix
+    with columns :math:`D_pD_p^T/\sqrt{4P}`, which moves by
+    :math:`(2u + u^2)(\sum\|D_p\|^4/4P)^{1/2}` at most.
+    """
+    return (math.sqrt(max(value, 0.0)) + shift) ** 2 * (1.0 + 1e-12)
+
+
+def _inner_products(first: Tensor, second: Tensor) -> Array:
+    """Sums of inner products ``(N,)`` over pairs ``(N, p, m)``; products of float32 are exact."""
+    if first.device.type == "mps":
+        first, second = first.cpu(), second.cpu()
+    return (first.double() * second.double()).sum((1, 2)).cpu().numpy()
 
 
 def _gram(rows: NDArray[np.float32]) -> tuple[Array, float]:

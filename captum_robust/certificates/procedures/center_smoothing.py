@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
+from captum_robust._base.numbers.rounding import confidence_percent, up
 from captum_robust._base.vectors import feature_shapes, flatten, unflatten
 from captum_robust.certificates.claim import PublishedFormulaWarning
 from captum_robust.certificates.procedures.center import (
@@ -71,8 +72,12 @@ class CenterCertificate:
 
     @property
     def kind(self) -> str:
-        """``"pointwise"``: true for each perturbed input by itself, not for all at once."""
-        return "pointwise"
+        """``"pointwise"``: true for each perturbed input by itself, not for all at once.
+
+        ``"as-published"`` where printed formulas are used, which leave out that candidates may miss
+        the ball.
+        """
+        return "as-published" if self.terms.published else "pointwise"
 
     def radius(self, epsilon: float | Tensor) -> Tensor:
         """Distance within which the centre at a perturbed input lies of the centre here.
@@ -115,23 +120,29 @@ class CenterCertificate:
         """What holds, for which perturbations, with what probability, in plain English."""
         unit = " in 1 - cos" if self.terms.published else " degrees"
         lines = [
-            f"Center smoothing, {self.terms.total_samples} samples an example, "
-            f"{self.noise.law.name} noise. For any one perturbation of {self.noise.norm} at most "
-            f"{epsilon!r} that does not depend on the noise drawn, with probability at least "
-            f"{100 * (1 - self.terms.alpha):g} % over the draws at both inputs, the centre found "
-            "by the same procedure at the perturbed input, unless it abstains there, lies within "
-            "the stated distance of the centre found here:"
+            f"Center smoothing: {self.terms.total_samples} samples per example; "
+            f"{self.noise.law.name} noise.",
+            f"{self._probability()} for each example by itself: take any one perturbation whose "
+            f"{self.noise.norm} is at most {float(epsilon)!r} and which does not depend on that "
+            "noise. The centre that the same procedure finds at the perturbed input, unless it "
+            "abstains there, lies within this distance of the centre found here:",
         ]
         for index, (radius, abstained) in enumerate(
             zip(self.radius(epsilon).tolist(), self.abstained.tolist(), strict=True)
         ):
-            says = "abstained" if abstained else f"{radius:.4g}{unit}"
+            says = "abstained" if abstained else f"{up(radius)}{unit}"
             lines.append(f"  example {index}: {says}.")
         lines.append(
             "This is not about the mean map, nor about all perturbations at once. "
             "The model's prediction is not certified: it may change."
         )
         return "\n".join(lines)
+
+    def _probability(self) -> str:
+        if self.kind == "as-published":
+            return "By printed formulas, which are not valid bounds,"
+        percent = confidence_percent(self.terms.alpha)
+        return f"With probability at least {percent} over the noise drawn at both inputs,"
 
 
 def center_smoothing(

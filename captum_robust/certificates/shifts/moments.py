@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 # Multipliers stay where the closed form loses few digits: its rounding grows like 1 / second.
 _LOGS: Final = 6.0
 _ROUNDING: Final = 1e-8
+_FARTHEST: Final = 26.0  # standard deviations beyond which exp(t^2) overflows
 
 
 def variance_shift(lower: float, variance: float, shift: float) -> float:
@@ -33,8 +34,8 @@ def variance_shift(lower: float, variance: float, shift: float) -> float:
         >>> round(variance_shift(0.8, 0.01, 0.5), 4)
         0.7467
     """
-    if shift > 26.0:  # the exponential overflows; nothing is left long before
-        return -math.inf
+    if shift > _FARTHEST:
+        return lower if variance == 0.0 else -math.inf
     return lower - math.sqrt(variance * math.expm1(shift**2))
 
 
@@ -51,7 +52,10 @@ def moment_shift(lower: float, upper: float, variance: float, shift: float) -> f
     Proof (ours, weak duality): the mean after the shift is :math:`E[s\Lambda]`. Add and subtract
     :math:`\lambda_1 E s - \lambda_2 E s^2`; the first part is at least the pointwise minimum, and
     :math:`E s^2 \le p^2 + V` with p in [l, u] bounds the second, concave in p. Any multipliers give
-    a bound, so a rough optimiser is safe. The inner minimum is piecewise quadratic in
+    a bound, so a rough optimiser is safe. It covers every shift of at most t: the inner minimum is
+    concave in :math:`\Lambda`, and :math:`\Lambda` at t, :math:`\Lambda` at a smaller t times an
+    independent factor of mean one in law, so by Jensen's inequality its expectation does not grow
+    with t at the same multipliers. The inner minimum is piecewise quadratic in
     :math:`\Lambda`, whose partial moments
     :math:`E[\Lambda^k; z \le c] = e^{k(k-1)t^2/2}\,\Phi(c - kt)` are closed: no quadrature.
 
@@ -67,6 +71,8 @@ def moment_shift(lower: float, upper: float, variance: float, shift: float) -> f
     """
     if shift == 0.0:
         return lower
+    if shift > _FARTHEST:
+        return 0.0
 
     def dual(logs: Array) -> float:
         first, second = np.exp(np.clip(logs, -_LOGS, _LOGS))

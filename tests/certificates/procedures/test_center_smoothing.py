@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,13 @@ from captum_robust.certificates.procedures.center import (
     center_radius,
     choose_center,
 )
-from captum_robust.certificates.procedures.center_smoothing import _directions, center_smoothing
+from captum_robust.certificates.procedures.center_smoothing import (
+    CenterCertificate,
+    _directions,
+    center_smoothing,
+)
+from captum_robust.noise import GaussianNoise
+from captum_robust.noise.shift import Shift
 
 
 def gaussian_mass(slack: float, shift: float) -> float:
@@ -259,6 +266,25 @@ def test_statement_says_what_is_not_claimed(net):
     assert found.kind == "pointwise"
     assert "any one perturbation" in text and "80 %" in text and "abstains" in text
     assert "not about the mean map, nor about all perturbations at once" in text
+
+
+def test_statement_never_says_more_than_it_knows(net):
+    """Radii are rounded up, the probability is exact, printed formulas promise none."""
+    distances = torch.linspace(0.01, 0.02, 200, dtype=torch.float64).expand(12, -1)
+    distances = distances * torch.linspace(0.9, 1.3, 12).unsqueeze(1)
+    shift = Shift(GaussianNoise(), 4, torch.full((12,), 0.5, dtype=torch.float64), False)
+    terms = CenterTerms(candidates=30, samples=400, certify_samples=200, slack=0.3, alpha=1e-7)
+    found = CenterCertificate(distances, distances, torch.zeros(12) > 0, shift, terms)
+    text = found.statement(0.05)
+    said = [float(line.split(": ")[1].split()[0]) for line in text.splitlines() if "  exam" in line]
+    radii = found.radius(0.05).tolist()
+    assert all(
+        radius <= number <= radius * 1.002 for radius, number in zip(radii, said, strict=True)
+    )
+    assert "at least 99.99999 %" in text
+    printed = replace(found, terms=replace(terms, alpha=0.05, published=True))
+    assert printed.kind == "as-published"
+    assert "not valid bounds" in printed.statement(0.05) and "%" not in printed.statement(0.05)
 
 
 def test_sparse_maps_with_ties_and_tuples(net):

@@ -17,6 +17,7 @@ NOISE: Final = 0  # of smoothed attributions
 BASELINES: Final = 1  # rows of baselines, one for each noisy copy
 PERTURBATIONS: Final = 2  # random perturbations of evaluators
 DIRECTIONS: Final = 3  # random directions through Hessians
+METHOD: Final = 4  # a base method's own draws
 ATTACK_NORMAL: Final = 101  # normal numbers of attacks
 ATTACK_UNIFORM: Final = 102  # uniform numbers of attacks
 
@@ -61,6 +62,10 @@ class SampleStreams:
         for key in self._keys:
             for sample in samples:
                 fill(next(rows), generator.manual_seed(_stream_seed(key, sample)))
+
+    def seed_of(self, example: int, sample: int) -> int:
+        """The seed of one stream, for generators that are not torch's."""
+        return _stream_seed(self._keys[example], sample)
 
 
 def _stream_seed(key: int, sample: int) -> int:

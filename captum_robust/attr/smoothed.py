@@ -24,12 +24,14 @@ from captum_robust._base.checks import check_choice, check_inputs
 from captum_robust.attr.method.arguments import travelling
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.method.guards import (
+    draws_for_itself,
     refuse_dependent_samples,
     takes_many_baselines,
-    warn_of_own_randomness,
+    warn_of_dependence,
 )
 from captum_robust.attr.sampling.evidence import EvidenceCollector
 from captum_robust.attr.sampling.fast_copy import sampling_on_copy
+from captum_robust.attr.sampling.independent import independent_samples
 from captum_robust.attr.sampling.layer import explained_at, name_of
 from captum_robust.attr.sampling.moments import MapMoments
 from captum_robust.attr.sampling.passes import Pass, one_pass
@@ -194,6 +196,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             ) as plan,
             self.with_graph() if create_graph else nullcontext(),
         ):
+            warn_of_dependence(self)
             return self._averaged(plan, nt_type, spec.show_progress)
 
     @contextmanager
@@ -318,7 +321,8 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             shift = Shift.of_level(self.noise, plan.level)
             if goal:
                 shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
-            with EvidenceCollector(plan, terms, asked.norm_bound, masks, spec) as evidence:
+            collector = EvidenceCollector(plan, terms, asked.norm_bound, masks, spec)
+            with collector as evidence, independent_samples(self.attribution_method, plan):
                 return self._collected(evidence, plan, shift, target, goal, spec.show_progress)
 
     def samples(
@@ -363,7 +367,10 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             "samples": nt_samples,
             "seed": seed,
         }
-        with self._planned(inputs, spec, kwargs, **noise) as plan:
+        with (
+            self._planned(inputs, spec, kwargs, **noise) as plan,
+            independent_samples(self.attribution_method, plan),
+        ):
             yield from self._passes(plan, show_progress=spec.show_progress)
 
     def _collected(
@@ -404,7 +411,6 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         """The sampling plan of a call, its inputs checked and its noise level resolved."""
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         refuse_other_examples(self.transform, check_inputs(tensors))
-        warn_of_own_randomness(self)
         level = resolve_level(self.noise, tensors, settings.pop("stdevs"), settings.pop("radius"))
         return SamplingPlan(
             tensors,
@@ -414,6 +420,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             batch=spec.nt_samples_batch_size,
             example_ids=spec.example_ids,
             clamp=spec.clamp,
+            draws=draws_for_itself(self.attribution_method),
             own_baselines=takes_many_baselines(self.attribution_method),
             **settings,
         )

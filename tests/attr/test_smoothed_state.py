@@ -11,6 +11,7 @@ import captum.attr as captums
 import pytest
 import torch
 from captum.attr import NoiseTunnel, Saliency
+from torch import nn
 
 from captum_robust.attr import (
     Abs,
@@ -151,11 +152,11 @@ def test_nests_in_noise_tunnel_and_in_itself(relu_net, recorder):
     maps = NoiseTunnel(inside).attribute(inputs, target=1, nt_samples=2, stdevs=0.1)
     assert maps.shape == (3, 4)
     base = recorder()
-    with pytest.warns(UserWarning, match="UniformSmoothing draws random numbers of its own"):
-        maps = GaussianSmoothing(UniformSmoothing(base)).attribute(inputs, nt_samples=2, stdevs=0)
+    maps = GaussianSmoothing(UniformSmoothing(base)).attribute(inputs, nt_samples=2, stdevs=0)
     assert base.noisy(3)[0].shape == (3, 2 * 5, 4) and maps.shape == (3, 4)
-    with pytest.warns(UserWarning, match="NoiseTunnel draws random numbers of its own"):
-        GaussianSmoothing(NoiseTunnel(Saliency(relu_net))).attribute(inputs, target=1)
+    tunnel = GaussianSmoothing(NoiseTunnel(Saliency(relu_net)))
+    first, second = (tunnel.attribute(inputs, target=1, seed=5) for _ in range(2))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize(
@@ -163,15 +164,35 @@ def test_nests_in_noise_tunnel_and_in_itself(relu_net, recorder):
     [
         (captums.GradientShap, {"baselines": torch.zeros(2, 4)}),
         (lambda net: captums.LayerGradientShap(net, net[0]), {"baselines": torch.zeros(2, 4)}),
-        (captums.ShapleyValueSampling, {"n_samples": 2}),
-        (captums.FeaturePermutation, {}),
     ],
 )
-def test_randomness_of_the_method_itself_is_warned_of(relu_net, make, arguments):
+def test_a_seed_reaches_the_draws_of_the_method_itself(relu_net, make, arguments):
+    smooth, inputs = GaussianSmoothing(make(relu_net)), torch.randn(3, 4)
+    state = torch.get_rng_state()
+    maps = [smooth.attribute(inputs, target=0, seed=seed, **arguments) for seed in (0, 0, 1)]
+    assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [(captums.ShapleyValueSampling, {"n_samples": 2}), (captums.FeaturePermutation, {})],
+)
+def test_draws_that_rows_share_are_warned_of(relu_net, make, arguments):
     smooth = GaussianSmoothing(make(relu_net))
-    with pytest.warns(UserWarning, match="draws random numbers of its own that `seed` does not"):
+    with pytest.warns(UserWarning, match="so samples of one pass depend on each other"):
         maps = smooth.attribute(torch.randn(3, 4), target=0, seed=0, **arguments)
     assert len(maps) == 3
+
+
+@pytest.mark.parametrize("module", [nn.Dropout(0.1), nn.BatchNorm1d(4)])
+def test_a_model_in_training_mode_is_warned_of(module):
+    net = nn.Sequential(module, nn.Linear(4, 3))
+    smooth = GaussianSmoothing(Saliency(lambda x: net(x)))
+    with pytest.warns(UserWarning, match=r"depend on the batch or on luck; call model.eval\(\)"):
+        smooth.attribute(torch.randn(3, 4), target=0)
+    net.eval()
+    smooth.attribute(torch.randn(3, 4), target=0)
 
 
 def test_no_other_method_is_warned_of(relu_net):

@@ -172,12 +172,14 @@ def test_a_class_without_mixin_answers_every_question_its_maps_admit(certify, ne
         certificate.pixels(0.0)
 
 
-def test_own_randomness_warns(certify, net):
+def test_own_randomness_is_fixed_by_the_seed(certify, net):
     from captum.attr import GradientShap
 
     smooth = SparsifiedSmoothGrad(GradientShap(net), keep=2)
-    with pytest.warns(UserWarning, match="draws random numbers of its own"):
-        certify(smooth=smooth, baselines=torch.zeros(3, 4), n_samples=2)
+    given = {"smooth": smooth, "baselines": torch.zeros(3, 4), "n_samples": 2}
+    first, second = certify(**given), certify(**given)
+    assert torch.equal(first.attributions, second.attributions)
+    assert not torch.equal(first.attributions, certify(**given, seed=1).attributions)
 
 
 # -- questions --------------------------------------------------------------------------------

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import warnings
-from collections.abc import Iterator
 from typing import Any, Final
 
 import torch
@@ -27,6 +24,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from captum_robust.attr.method.forward import innermost
+from captum_robust.attr.method.modules import mixes_examples, model_modules
 
 _GRADIENT_SHAP: Final = (GradientShap, LayerGradientShap, NeuronGradientShap)
 _MANY_BASELINES: Final = (*_GRADIENT_SHAP, DeepLiftShap, NeuronDeepLiftShap)
@@ -45,49 +43,29 @@ def takes_many_baselines(attribution: Attribution) -> bool:
     return isinstance(attribution, _MANY_BASELINES)
 
 
-def model_modules(attribution: Any) -> Iterator[tuple[str, nn.Module]]:
-    """All modules that can be found behind an attribution or a function, each with a name."""
-    seen: set[int] = set()
-    roots: list[Any] = [attribution]
-    while roots:
-        root = roots.pop()
-        if id(root) in seen or root is None:
-            continue
-        seen.add(id(root))
-        if isinstance(root, nn.Module):
-            yield from root.named_modules(prefix=type(root).__name__)
-        elif isinstance(root, Attribution):
-            names = ("attribution_method", "forward_func", "model", "layer")
-            roots += [getattr(root, name, None) for name in names]
-        elif isinstance(root, functools.partial):
-            roots.append(root.func)
-        else:
-            roots.append(getattr(root, "__self__", None))
-            roots += _held_modules(root)
+def draws_for_itself(attribution: Attribution) -> bool:
+    """Whether a method may draw random numbers: one known to, or one that is not Captum's."""
+    inner = attribution
+    while isinstance(inner, NoiseTunnel):
+        if not getattr(inner, "understands_marks", False):
+            return True
+        inner = inner.attribution_method
+    known = type(inner).__module__.split(".")[0] in ("captum", "captum_robust")
+    return not known or (isinstance(inner, _RANDOM_METHODS) and not goes_over_all(inner))
 
 
-def _held_modules(function: Any) -> list[nn.Module]:
-    """The modules that a function names (a lambda around the model) or an object holds."""
-    values: list[Any] = []
-    if inspect.isfunction(function):
-        try:
-            named = inspect.getclosurevars(function)
-            values = [*named.nonlocals.values(), *named.globals.values()]
-        except ValueError:  # a variable of the closure that is not bound yet
-            return []
-    elif not inspect.isclass(function) and not inspect.ismodule(function):
-        values = list(getattr(function, "__dict__", {}).values())
-    return [value for value in values if isinstance(value, nn.Module)]
+def draws_row_by_row(attribution: Attribution) -> bool:
+    """Whether a method that draws is known to draw for each row of a pass by itself."""
+    inner = innermost(attribution)
+    known = isinstance(inner, (*_GRADIENT_SHAP, KernelShap, Lime))
+    own_noise = isinstance(attribution, NoiseTunnel)
+    still = type(inner).__module__.startswith("captum.") and not isinstance(inner, _RANDOM_METHODS)
+    return known or (own_noise and (still or goes_over_all(inner)))
 
 
-def mixes_examples(module: nn.Module) -> bool:
-    """Whether a module, in the mode it is in, makes an example depend on the batch or on luck."""
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        return module.training or module.running_mean is None
-    drops = isinstance(module, nn.modules.dropout._DropoutNd | nn.RReLU)
-    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
-        drops = module.dropout > 0
-    return module.training and drops
+def goes_over_all(method: Attribution) -> bool:
+    """Whether it is ShapleyValues, which inherits from its sampling variant but draws nothing."""
+    return isinstance(method, ShapleyValues)
 
 
 def refuse_mixing(function: Any, purpose: str) -> None:
@@ -102,14 +80,23 @@ def refuse_mixing(function: Any, purpose: str) -> None:
     """
     for name, module in model_modules(function):
         if mixes_examples(module):
-            remedies = ["call model.eval()"] if module.training else []
-            if getattr(module, "running_mean", module) is None:
-                remedies.append("give it running statistics (track_running_stats=True)")
             raise RuntimeError(
-                f"the model must be in evaluation mode {purpose}: {name} "
-                f"({type(module).__name__}) makes samples depend on the batch or on luck; "
-                f"{' and '.join(remedies)}."
+                f"the model must be in evaluation mode {purpose}: {described(name, module)} "
+                f"makes samples depend on the batch or on luck; {remedy_for(module)}."
             )
+
+
+def described(name: str, module: nn.Module) -> str:
+    """A module's place and kind."""
+    return f"{name} ({getattr(module, 'original_name', type(module).__name__)})"
+
+
+def remedy_for(module: nn.Module) -> str:
+    """What to do about a module that mixes examples."""
+    remedies = ["call model.eval()"] if module.training else []
+    if getattr(module, "running_mean", module) is None:
+        remedies.append("give it running statistics (track_running_stats=True)")
+    return " and ".join(remedies)
 
 
 def refuse_dependent_samples(attribution: Attribution) -> None:
@@ -127,23 +114,34 @@ def refuse_dependent_samples(attribution: Attribution) -> None:
     refuse_mixing(attribution, "for a certificate")
 
 
-def warn_of_own_randomness(attribution: Attribution) -> None:
-    """Warns where the base method draws random numbers that no seed of ours reaches."""
-    inner = attribution
-    while isinstance(inner, NoiseTunnel):
-        inner = inner.attribution_method
-        own_noise = isinstance(inner, NoiseTunnel)
-        # ShapleyValues inherits from its sampling variant, but goes over all permutations.
-        random = isinstance(inner, _RANDOM_METHODS) and not isinstance(inner, ShapleyValues)
-        if own_noise or random:
+def warn_of_dependence(attribution: Attribution) -> None:
+    """Warns where the base method or the model makes the samples of a pass depend on each other."""
+    _warn_of_shared_draws(attribution)
+    for name, module in model_modules(attribution):
+        if mixes_examples(module):
             warnings.warn(
-                f"{type(inner).__name__} draws random numbers of its own that `seed` does not "
-                "reach: results differ between runs, and draws shared within a pass make samples "
-                "dependent; nt_samples_batch_size=1 keeps them independent.",
+                f"{described(name, module)} makes maps depend on the batch or on luck; "
+                f"{remedy_for(module)}.",
                 UserWarning,
                 stacklevel=4,
             )
             return
+
+
+def _warn_of_shared_draws(attribution: Attribution) -> None:
+    inner = innermost(attribution)
+    if isinstance(inner, FeaturePermutation):
+        shares = "permutes features among the rows of a pass"
+    elif isinstance(inner, ShapleyValueSampling) and not goes_over_all(inner):
+        shares = "draws one set of permutations for all rows of a pass"
+    else:
+        return
+    warnings.warn(
+        f"{type(inner).__name__} {shares}, so samples of one pass depend on each other; pass one "
+        "example and nt_samples_batch_size=1 to keep them independent.",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def refuse_non_finite(maps: tuple[Tensor, ...], samples: range) -> None:

@@ -11,6 +11,7 @@ from torch import Size, Tensor
 from captum_robust._base.captum_privates import _format_tensor_into_tuples, _is_tuple
 from captum_robust._base.vectors import feature_shapes
 from captum_robust.attr.method.guards import refuse_non_finite
+from captum_robust.attr.sampling.calls import called
 from captum_robust.attr.sampling.plan import SamplingPlan
 from captum_robust.noise.levels import NoiseLevel
 from captum_robust.transforms.ranges import MapRange
@@ -65,9 +66,7 @@ def one_pass(
     noisy = plan.noisy_inputs(samples)
     if smoother.is_gradient_method:
         noisy = tuple(tensor.requires_grad_() for tensor in noisy)
-    output = smoother.attribution_method.attribute(
-        noisy if plan.is_tuple else noisy[0], **plan.arguments_of(samples)
-    )
+    output = called(smoother.attribution_method, plan, noisy, samples)
     output, delta = output if with_delta else (output, None)
     given = _format_tensor_into_tuples(output)
     # A graph that nobody asked for would be kept over all passes.

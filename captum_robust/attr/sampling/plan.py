@@ -14,7 +14,7 @@ from torch import Size, Tensor
 
 from captum_robust._base.checks import check_count
 from captum_robust._base.per_example import chosen, repeated, settled, unmarked
-from captum_robust._base.streams import BASELINES, NOISE, SampleStreams, resolved_seed
+from captum_robust._base.streams import BASELINES, METHOD, NOISE, SampleStreams, resolved_seed
 from captum_robust._base.targets import chosen_targets
 from captum_robust._base.vectors import feature_shapes, unflatten
 from captum_robust.attr.sampling.spec import Clamp
@@ -45,6 +45,8 @@ class SamplingPlan:
         arguments: keyword arguments of the base method's ``attribute``.
         draw_baseline: whether each row takes a random row of the baselines.
         own_baselines: whether the base method puts all baselines to every row by itself.
+        draws: whether the base method draws random numbers of its own.
+        one_row: whether it gets one row at a time, so that no two share its draws.
     """
 
     inputs: tuple[Tensor, ...]
@@ -60,6 +62,8 @@ class SamplingPlan:
     arguments: dict[str, Any] = field(default_factory=dict)
     draw_baseline: bool = False
     own_baselines: bool = False
+    draws: bool = False
+    one_row: bool = False
 
     def __post_init__(self) -> None:
         self.samples = check_count("nt_samples", self.samples)
@@ -78,6 +82,7 @@ class SamplingPlan:
         self.seed = resolved_seed(self.seed)
         self._streams = SampleStreams(self.seed, ids, NOISE)
         self._baseline_streams = SampleStreams(self.seed, ids, BASELINES)
+        self._draw_streams = SampleStreams(self.seed, ids, METHOD)
         self._expanded: dict[int, dict[str, Any]] = {}
         _check_clamp(self.clamp, self.inputs)
 
@@ -120,10 +125,15 @@ class SamplingPlan:
         """The keyword arguments for ``count`` samples an example; what is shared stays whole."""
         if count not in self._expanded:
             examples = self.inputs[0].shape[0]
-            self._expanded[count] = self._chosen_arguments(repeated(examples, count))
+            self._expanded[count] = self.arguments_for(repeated(examples, count))
         return self._expanded[count]
 
-    def _chosen_arguments(self, rows: Tensor) -> dict[str, Any]:
+    def draw_seed(self, example: int, sample: int) -> int:
+        """What a base method's own draws are seeded with for a pass that begins there."""
+        return self._draw_streams.seed_of(example, sample)
+
+    def arguments_for(self, rows: Tensor) -> dict[str, Any]:
+        """The keyword arguments of the examples with these numbers."""
         examples, ranks = self.inputs[0].shape[0], {tensor.dim() for tensor in self.inputs}
         found = dict(self.arguments)
         if "target" in found:

@@ -81,7 +81,6 @@ def test_a_mark_tells_what_sizes_cannot(net, method):
     torch.testing.assert_close(given, bound)
 
 
-@pytest.mark.filterwarnings("ignore:NoiseTunnel draws")
 def test_through_a_noise_tunnel_and_a_layer(net):
     bound = Bound(net, CLASSES)
     words = {"target": TARGETS, "stdevs": 0.0, "nt_samples": 3}
@@ -248,7 +247,7 @@ def test_targets_that_are_none(net, target, error, message):
         )
 
 
-@pytest.mark.filterwarnings("ignore:(KernelShap draws|You are providing)")
+@pytest.mark.filterwarnings("ignore:You are providing")
 def test_methods_with_draws_take_marks_too(net):
     maps = GaussianSmoothing(KernelShap(net)).attribute(
         X, target=0, additional_forward_args=CLASSES, nt_samples=2, stdevs=0.1, n_samples=5

@@ -1,0 +1,193 @@
+"""Samples that are independent draws of one function, or a refusal that says why they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from captum.attr import Attribution, GradientAttribution
+from torch import Tensor
+
+from captum_robust._base.captum_privates import _run_forward
+from captum_robust.attr.method.forward import innermost
+from captum_robust.attr.method.generators import generators_kept
+from captum_robust.attr.method.guards import described, draws_row_by_row, remedy_for
+from captum_robust.attr.method.modules import model_modules
+from captum_robust.attr.method.probe import Seen, parts_of, probe, tolerance
+from captum_robust.attr.sampling.plan import SamplingPlan
+
+_ORDER = (
+    "Recurrent and attention layers take (sequence, batch, features) unless built with "
+    "batch_first=True."
+)
+
+
+@contextmanager
+def independent_samples(attribution: Attribution, plan: SamplingPlan) -> Iterator[None]:
+    r"""Sees to it that samples are independent, and that the map is a function of its input.
+
+    A certificate is about :math:`h(x) = E\,t(g(x+\eta))` and rests on independent samples of one
+    function :math:`g`. Before sampling, :func:`~captum_robust.attr.method.probe.probe` asks the
+    net and the method for two rows: six outputs and six maps, whatever the number of samples;
+    afterwards for one map again. A method that draws for all rows of a pass at once is repaired:
+    it gets one row a pass, so that each sample has draws of its own. All else is refused.
+
+    Args:
+        attribution: the base method, in the place where it will be sampled.
+        plan: what is sampled; told to run one row a pass where that is needed.
+
+    Raises:
+        RuntimeError: saying what was seen and what to do about it.
+    """
+    rows = ProbeRows(attribution, plan)
+    _refuse_net(attribution, probe(rows.outputs, attribution, plan.inputs))
+    seen = probe(rows.maps, attribution, plan.inputs)
+    plan.draws = seen.draws
+    if not seen.sound:
+        _refuse_or_repair(attribution, plan, rows, seen)
+    start = rows.first
+    yield
+    if rows.moved_since(start):
+        _refuse_memory(attribution, "after the samples were drawn")
+
+
+class ProbeRows:
+    """The two rows that a method or its net is asked for: the first example, and another input.
+
+    The second is the last example's, mirrored and halved, so that it differs from the first by
+    more than the noise does.
+    """
+
+    def __init__(self, attribution: Attribution, plan: SamplingPlan) -> None:
+        self._method, self._plan = attribution, plan
+        examples = plan.inputs[0].shape[0]
+        with generators_kept(plan.inputs):
+            noisy = plan.noisy_inputs(range(1))
+        last = [part[-1:].flip(-1) * 0.5 if part.dim() > 1 else part[-1:] * 0.5 for part in noisy]
+        self._rows = tuple(torch.cat([a[:1], b]) for a, b in zip(noisy, last, strict=True))
+        self._examples = torch.tensor([0, examples - 1])
+        self.first: tuple[Tensor, ...] | None = None
+
+    def _inputs(self, rows: list[int]) -> tuple[Tensor, ...]:
+        return tuple(part[rows].clone() for part in self._rows)
+
+    def maps(self, rows: list[int]) -> Any:
+        """Maps of some of the rows."""
+        parts = self._inputs(rows)
+        if isinstance(self._method, GradientAttribution):
+            parts = tuple(part.requires_grad_() for part in parts)
+        arguments = self._plan.arguments_for(self._examples[rows])
+        with torch.no_grad():
+            found = self._method.attribute(parts if self._plan.is_tuple else parts[0], **arguments)
+        if rows == [0] and self.first is None:
+            self.first = parts_of(found)
+        return found
+
+    def outputs(self, rows: list[int]) -> Any:
+        """The net's outputs of some of the rows."""
+        arguments = self._plan.arguments_for(self._examples[rows])
+        extras = arguments.get("additional_forward_args")
+        with torch.no_grad():
+            found = _run_forward(
+                innermost(self._method).forward_func, self._inputs(rows), None, extras
+            )
+        return checked_output(found)
+
+    def moved_since(self, start: tuple[Tensor, ...] | None) -> bool:
+        """Whether the first row has another map than at the beginning; never if it is random."""
+        if start is None or self._plan.draws:
+            return False
+        with generators_kept(self._plan.inputs):
+            parts = parts_of(self.maps([0]))
+        scale = max(float(part.abs().max()) for part in start)
+        gaps = (float((a - b).abs().max()) for a, b in zip(start, parts, strict=True))
+        return max(gaps) > tolerance(start) * scale
+
+
+def _refuse_or_repair(
+    attribution: Attribution, plan: SamplingPlan, rows: ProbeRows, seen: Seen
+) -> None:
+    """Runs one row a pass where only the method's draws are shared; refuses all else."""
+    _refuse_mixers(attribution, seen)
+    if seen.changed:
+        _refuse_memory(attribution, "for one and the same input at different times")
+    if not seen.draws:
+        _refuse_method(attribution, seen)
+    plan.one_row = not draws_row_by_row(attribution)
+
+
+def checked_output(output: Any) -> Tensor:
+    """What a net returned if it is a Tensor of outputs.
+
+    Raises:
+        TypeError: saying how to wrap a net that returns something else.
+    """
+    if isinstance(output, Tensor):
+        return output
+    fields = [name for name in ("logits", "out", "output") if hasattr(output, name)]
+    if isinstance(output, dict):
+        fields = [name for name, value in output.items() if isinstance(value, Tensor)]
+        take = f'["{fields[0]}"]' if fields else '["logits"]'
+    else:
+        take = f".{fields[0]}" if fields else "[0]"
+    raise TypeError(
+        f"the model must return a Tensor of outputs, got {type(output).__name__}; wrap it: "
+        f"lambda x: model(x){take}."
+    )
+
+
+def _refuse_mixers(attribution: Attribution, seen: Seen) -> None:
+    for module in seen.mixers:
+        name = next((n for n, m in model_modules(attribution) if m is module), "the model")
+        raise RuntimeError(
+            f"the model must be in evaluation mode for a certificate: {described(name, module)} "
+            f"makes samples depend on the batch or on luck; {remedy_for(module)}."
+        )
+
+
+def _refuse_net(attribution: Attribution, net: Seen) -> None:
+    _refuse_mixers(attribution, net)
+    if net.sound:
+        return
+    if net.draws:
+        raise RuntimeError(
+            "the model draws random numbers, so a map is not a function of its input; call "
+            "model.eval(), and give functional.dropout training=self.training."
+        )
+    if net.rows != 2:
+        raise RuntimeError(
+            f"the model gave {net.rows if net.rows is not None else 'no'} rows of output for 2 "
+            f"rows of input: dimension 0 of `inputs` must count examples. {_ORDER}"
+        )
+    if net.changed:
+        _refuse_memory(attribution, "because the model remembers earlier inputs")
+    raise RuntimeError(
+        f"the model's output for a row changed by {net.gap:.1%} with the other row of the pass: it "
+        "mixes examples, and each must be answered by itself. Look for statistics or a softmax "
+        f"over dimension 0, and for the order of dimensions. {_ORDER} A graph net whose nodes are "
+        "rows takes one graph as one example: add a dimension in front of the nodes."
+    )
+
+
+def _refuse_memory(attribution: Attribution, when: str) -> NoReturn:
+    name = type(innermost(attribution)).__name__
+    raise RuntimeError(
+        f"{name} gave another map {when}: what it computes depends on what was computed before, "
+        "or on random numbers that are not drawn from torch's, numpy's or Python's global "
+        "generators. Reset or remove running averages, caches and counters, or draw from torch's."
+    )
+
+
+def _refuse_method(attribution: Attribution, seen: Seen) -> NoReturn:
+    name = type(innermost(attribution)).__name__
+    if seen.rows != 2:
+        raise ValueError(
+            "the base method must return one map for each row of its input: "
+            f"{name} gave {seen.rows if seen.rows is not None else 'none'} for 2 rows."
+        )
+    raise RuntimeError(
+        f"{name}'s map of a row changed by {seen.gap:.1%} with the other row of the pass: it "
+        "mixes examples, so nothing can be certified of it; have it treat each row by itself."
+    )

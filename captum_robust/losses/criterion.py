@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from captum_robust._base.checks import check_inputs, check_number
+from captum_robust._base.checks import check_choice, check_inputs, check_number
 from captum_robust._base.examples import usable
-from captum_robust._base.precision import at_least_single
+from captum_robust._base.vectors import Tensors
+from captum_robust.losses.packing import Packed, beside, pack
+from captum_robust.losses.tasks.choice import task_of
+from captum_robust.losses.tasks.task import Base, Net
 
-Net = Callable[[Tensor], Tensor]
+Reduction = Literal["mean", "sum", "none"]
+
+
+class Common(TypedDict, total=False):
+    """The keywords of every criterion, see :class:`Criterion`."""
+
+    base: Base
+    reduction: Reduction
 
 
 class Criterion(nn.Module, ABC):
@@ -23,107 +32,94 @@ class Criterion(nn.Module, ABC):
     .. math:: L = \frac1N \sum_{n=1}^N \sum_t w_t\, l_t(x_n, y_n)
 
     A subclass gives the terms of each example in :meth:`values` and their weights in
-    :attr:`weights`. Examples never see each other, unless the model itself mixes them: batch
-    normalisation in training mode makes one function of a batch, here as in the papers' code. After
-    a call :attr:`terms` holds the detached mean of each term, unweighted, and of the whole, for
-    logging.
+    :attr:`weights`. It asks :attr:`task` for what depends on the meaning of the outputs: their
+    loss, the score whose gradient is a map, how far two outputs are apart. Examples never see each
+    other, unless the model itself mixes them: batch normalisation in training mode makes one
+    function of a batch, here as in the papers' code. After a call :attr:`terms` holds the detached
+    mean of each term, unweighted, and of the whole, for logging.
+
+    Args:
+        base: the loss of the prediction: ``nn.CrossEntropyLoss`` by default, with its label
+            smoothing, class weights and ``ignore_index``; ``nn.BCEWithLogitsLoss`` for several
+            labels or one logit; ``nn.MSELoss`` and its like for numbers; or a function of outputs
+            and target with one value or row an example, whose negative the maps then explain.
+        reduction: ``"mean"`` or ``"sum"`` of the examples' losses, or ``"none"`` for each of them,
+            ``(N,)``, to be weighted by the caller.
+
+    Raises:
+        TypeError: if ``base`` is neither a module nor a function.
     """
 
     weights: Mapping[str, float]
 
-    def __init__(self) -> None:
+    def __init__(self, *, base: Base = None, reduction: Reduction = "mean") -> None:
         super().__init__()
+        self.task = task_of(base)
+        self.reduction = check_choice("reduction", reduction, ("mean", "sum", "none"))
         self.terms: dict[str, Tensor] = {}
 
     @abstractmethod
     def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Each term of each example, ``(N,)``, with the graph of the model's parameters."""
+        """Each term of each example, ``(N,)``, with the graph of the model's parameters.
 
-    def forward(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
+        Several inputs come as rows ``(N, d)``, with a model that takes such rows.
+        """
+
+    def forward(self, model: Net, inputs: Tensors, target: Tensor) -> Tensor:
         """The loss of a batch.
 
         Args:
-            model: a net from ``(N, *)`` to logits ``(N, classes)``, at least two classes, in
-                training mode or not; or any function or object that calls one.
-            inputs: floating point, finite, ``(N, *)``.
-            target: true classes, ``(N,)``, integers in ``[0, classes)``.
+            model: a net from ``(N, *)``, or several inputs, to what the base takes, logits ``(N,
+                classes)`` by default; in training mode or not; or any function or object that calls
+                one.
+            inputs: floating point, finite, ``(N, *)``, or a tuple of such tensors.
+            target: true classes, ``(N,)``, integers in ``[0, classes)``; shares of the classes,
+                ``(N, classes)``; for dense outputs ``(N, classes, *)`` with a place for each of
+                theirs; or what another base takes.
 
         Returns:
-            A scalar with a graph of the model's parameters; without one under ``torch.no_grad``
-            and ``torch.inference_mode``, which may be on.
+            A scalar, or ``(N,)`` with ``reduction="none"``, with a graph of the model's parameters;
+            without one under ``torch.no_grad`` and ``torch.inference_mode``, which may be on.
 
         Raises:
-            ValueError: if the inputs are not finite, a target is out of range, or the model has a
-                single class.
-            TypeError: if inputs are not floating point, targets not integers, or outputs no Tensor.
+            ValueError: if the inputs are not finite, a target is out of range, or shapes differ.
+            TypeError: if inputs are not floating point, or target or outputs of another type than
+                the base takes.
             RuntimeError: if a term is not finite, which the message names, or if the loss needs
                 second derivatives and the model is piecewise linear.
         """
-        _check_examples(inputs, target)
+        examples = check_inputs(inputs if isinstance(inputs, tuple) else (inputs,))
+        target = self.task.check_target(target, examples)
         with_graph = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
-            points, classes = usable(inputs.detach()), usable(target).long()
-            values = self.values(model, points, classes)
-            means = {name: value.mean() for name, value in values.items()}
-            parts = [self.weights[name] * mean for name, mean in means.items()]
-            total = torch.stack(parts).sum()
-        self.terms = {name: mean.detach() for name, mean in means.items()}
+            loss = self._loss(model, _detached(inputs), usable(target))
+        return loss if with_graph else loss.detach()
+
+    def _loss(self, model: Net, inputs: Tensors, target: Tensor) -> Tensor:
+        """The reduced loss, with every term noted."""
+        net, points = pack(model, inputs) if isinstance(inputs, tuple) else (model, inputs)
+        values = self.values(net, points, target)
+        parts = {name: self.weights[name] * value for name, value in values.items()}
+        means = {name: value.mean() for name, value in parts.items()}
+        total = torch.stack([*means.values()]).sum()
+        self.terms = {name: value.detach().mean() for name, value in values.items()}
         self.terms["total"] = total.detach()
         _check_finite(self.terms)
-        return total if with_graph else total.detach()
+        if self.reduction == "none":
+            return torch.stack([*parts.values()]).sum(0)
+        return total if self.reduction == "mean" else total * len(target)
 
     if TYPE_CHECKING:  # nn.Module declares that a call returns anything
 
-        def __call__(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
+        def __call__(self, model: Net, inputs: Tensors, target: Tensor) -> Tensor:
             """The loss of a batch."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
 
     def extra_repr(self) -> str:
         """The weights, for printing."""
         return ", ".join(f"{name}={weight:g}" for name, weight in self.weights.items())
-
-
-def logits(model: Net, inputs: Tensor, target: Tensor) -> Tensor:
-    """The model's outputs, of which ``target`` selects one an example.
-
-    Raises:
-        TypeError: if the model returns no Tensor.
-        ValueError: if the outputs are not ``(N, classes)`` with two classes or more, or a target is
-            not among them.
-    """
-    outputs = all_logits(model, inputs)
-    classes = outputs.shape[1]
-    if bool(((target < 0) | (target >= classes)).any()):
-        raise ValueError(
-            f"`target` must be in [0, {classes - 1}] (the model's classes), "
-            f"got values from {int(target.min())} to {int(target.max())}."
-        )
-    return outputs
-
-
-def all_logits(model: Net, inputs: Tensor, name: str = "model") -> Tensor:
-    """The outputs of a model, checked; ``name`` is what errors call it."""
-    outputs = model(inputs)
-    if not isinstance(outputs, Tensor):
-        raise TypeError(
-            f"`{name}` must return logits as a Tensor, got {type(outputs).__name__}; "
-            "wrap it in a function that returns them alone."
-        )
-    if outputs.dim() != 2 or len(outputs) != len(inputs):
-        raise ValueError(
-            f"`{name}` must return logits of shape (N, classes), "
-            f"got {tuple(outputs.shape)} for {len(inputs)} inputs."
-        )
-    if outputs.shape[1] < 2:  # the softmax of one logit is 1, whatever the net
-        raise ValueError(
-            f"`{name}` must have at least two classes, got logits of shape "
-            f"{tuple(outputs.shape)}; give a binary net one logit a class, such as (0, z)."
-        )
-    return outputs
-
-
-def cross_entropy(outputs: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of each example, ``(N,)``, in float32 or wider."""
-    return functional.cross_entropy(at_least_single(outputs), target, reduction="none")
 
 
 def check_weight(name: str, value: Any) -> float:
@@ -142,6 +138,8 @@ def unwrapped(model: Any) -> Any:
     A second pass through the wrapper would broadcast buffers that the first pass still needs.
     Gradients meet at the parameters, where the wrapper sees those of every pass.
     """
+    if isinstance(model, Packed):
+        return beside(model, unwrapped(model.net))
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
@@ -151,17 +149,10 @@ def drawn_seed(generator: torch.Generator | None) -> int:
     return int(torch.randint(2**40, (), generator=generator, device=device))
 
 
-def _check_examples(inputs: Any, target: Any) -> None:
-    check_inputs((inputs,))
-    if not isinstance(target, Tensor):
-        raise TypeError(f"`target` must be a Tensor of classes, got {type(target).__name__}.")
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-        raise TypeError(f"`target` must hold integers, got {target.dtype}.")
-    if target.shape != inputs.shape[:1]:
-        raise ValueError(
-            f"`target` must have shape ({len(inputs)},), one class an input, "
-            f"got {tuple(target.shape)}."
-        )
+def _detached(inputs: Tensors) -> Tensors:
+    if isinstance(inputs, tuple):
+        return tuple(usable(part.detach()) for part in inputs)
+    return usable(inputs.detach())
 
 
 def _check_finite(terms: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses import Criterion
-from captum_robust.losses.criterion import cross_entropy, logits, unwrapped
+from captum_robust.losses.criterion import unwrapped
+from captum_robust.losses.tasks.classes import Classes
 
 
 class Toy(Criterion):
@@ -24,9 +25,9 @@ class Toy(Criterion):
         self.fault = fault
 
     def values(self, model, inputs, target):
-        outputs = logits(model, inputs, target)
+        outputs = self.task.outputs(model, inputs, target)
         size = outputs.square().mean(1) + self.fault
-        return {"cross_entropy": cross_entropy(outputs, target), "size": size}
+        return {"cross_entropy": self.task.loss(outputs, target), "size": size}
 
 
 @pytest.fixture
@@ -93,9 +94,9 @@ def test_targets_of_any_integer_type(net, batch):
 
 def test_half_precision_outputs_are_summed_in_single():
     outputs = torch.tensor([[300.0, 0.0]], dtype=torch.bfloat16)
-    value = cross_entropy(outputs, torch.tensor([1]))
+    value = Classes().loss(outputs, torch.tensor([1]))
     assert value.dtype == torch.float32 and value == 300
-    assert cross_entropy(outputs.double(), torch.tensor([1])).dtype == torch.float64
+    assert Classes().loss(outputs.double(), torch.tensor([1])).dtype == torch.float64
 
 
 def test_copies_pickles_and_prints(net, batch):

@@ -8,7 +8,7 @@ from typing import Any
 from captum.attr import IntegratedGradients
 from torch import Tensor
 
-from captum_robust.losses.criterion import Net, logits
+from captum_robust.losses.criterion import Net
 from captum_robust.losses.shared.adversarial import PenalisedCriterion, Raised
 from captum_robust.losses.shared.maps import MakeAttribution, MapMaker, check_sharpness, smooth_twin
 from captum_robust.metrics.similarities.shared.rows import correlation
@@ -71,11 +71,13 @@ class AAT(PenalisedCriterion):
 
     def penalty(self, net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor) -> Tensor:
         """One minus the correlation of the two maps."""
-        return 1 - correlation(*(self.maps(net, each, target) for each in (inputs, perturbed)))
+        return 1 - correlation(
+            *(self.maps(self.task, net, each, target) for each in (inputs, perturbed))
+        )
 
     def raised_penalty(self, net: Net, inputs: Tensor, target: Tensor) -> Raised:
         """That of the twin's map and the net's clean one."""
-        logits(net, inputs, target)  # refuses a wrong target before Captum meets it
-        clean = self.maps(net, inputs, target).detach()
+        self.task.outputs(net, inputs, target)  # refuses a wrong target before Captum meets it
+        clean = self.maps(self.task, net, inputs, target).detach()
         twin = smooth_twin(net, self.surrogate)
-        return lambda points: 1 - correlation(self.maps(twin, points, target), clean)
+        return lambda points: 1 - correlation(self.maps(self.task, twin, points, target), clean)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_robust._base.checks import check_number
-from captum_robust.losses.criterion import Net, cross_entropy, logits, unwrapped
+from captum_robust.losses.criterion import Net, unwrapped
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, Raised
 
 
@@ -52,20 +52,20 @@ class AdversarialTraining(AdversarialCriterion):
     ) -> None:
         super().__init__(radius, steps, step_size, **inner)
         clean = check_number("clean", clean, low=0, high=1)
-        shares = {"cross_entropy": clean, "adversarial": 1 - clean}
+        shares = {self.task.name: clean, "adversarial": 1 - clean}
         self.weights = {name: share for name, share in shares.items() if share > 0}
 
     def objective(self, net: Net, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
         """Cross-entropy."""
-        return lambda points: cross_entropy(logits(net, points, target), target)
+        return lambda points: self.task.loss(self.task.outputs(net, points, target), target)
 
     def values_at(
         self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropies of the inputs and of the perturbed ones, those of weight above zero."""
-        points = {"cross_entropy": inputs, "adversarial": perturbed}
+        points = {self.task.name: inputs, "adversarial": perturbed}
         found: dict[str, Tensor] = {}
         for name in self.weights:
             net = unwrapped(model) if found else model
-            found[name] = cross_entropy(logits(net, points[name], target), target)
+            found[name] = self.task.loss(self.task.outputs(net, points[name], target), target)
         return found

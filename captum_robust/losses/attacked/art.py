@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from captum_robust._base.checks import check_choice, check_share_or_count, feature_count
 from captum_robust._base.vectors import top_mask
-from captum_robust.losses.criterion import Net, check_weight, cross_entropy, unwrapped
+from captum_robust.losses.criterion import Net, check_weight, unwrapped
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, Raised
-from captum_robust.losses.shared.gradients import bendable_logits, class_map, pass_of, rows
+from captum_robust.losses.shared.gradients import bendable_outputs, pass_of, rows, score_map
 from captum_robust.losses.shared.maps import check_sharpness, smooth_twin
+from captum_robust.losses.tasks.task import Task
 from captum_robust.metrics.similarities.shared.rows import cosine
 
 
@@ -81,13 +82,15 @@ class ART(AdversarialCriterion):
 
     def objective(self, net: Net, inputs: Tensor, target: Tensor, start: Tensor) -> Raised:
         """The triplet loss on the largest features of the start."""
-        leaf, outputs = pass_of(net, start, target)
-        size = rows(class_map(outputs, target, leaf, create_graph=False)).abs()
+        leaf, outputs = pass_of(self.task, net, start, target)
+        classes = self.task.classes(outputs, target)
+        size = rows(score_map(self.task, outputs, classes, leaf, create_graph=False)).abs()
         marked = top_mask(size, feature_count("k", self.k, size.shape[1]))
         twin = smooth_twin(net, self.surrogate)
 
         def raised(points: Tensor) -> Tensor:
-            true, rival = class_gradients(bendable_logits(twin, points, target), points, target)
+            outputs = bendable_outputs(self.task, twin, points, target)
+            true, rival = class_gradients(self.task, outputs, points, classes)
             x = rows(points) * marked
             return triplet(1 - cosine(true * marked, x), 1 - cosine(rival * marked, x))
 
@@ -97,30 +100,36 @@ class ART(AdversarialCriterion):
         self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropy of the perturbed inputs, and the triplet loss there or of the pair."""
-        leaf, outputs = pass_of(model, perturbed, target)
-        gradients = [class_gradients(outputs, leaf, target)]
+        leaf, outputs = pass_of(self.task, model, perturbed, target)
+        classes = self.task.classes(outputs, target)
+        gradients = [class_gradients(self.task, outputs, leaf, classes)]
         anchors = [rows(perturbed)]
         if self.mining == "hard":
-            clean_leaf, clean_outputs = pass_of(unwrapped(model), inputs, target)
-            gradients.append(class_gradients(clean_outputs, clean_leaf, target))
+            clean_leaf, clean_outputs = pass_of(self.task, unwrapped(model), inputs, target)
+            gradients.append(class_gradients(self.task, clean_outputs, clean_leaf, classes))
             anchors.append(rows(inputs))
         mined = torch.stack([_mined(x, gradients) for x in anchors])
-        return {"adversarial": cross_entropy(outputs, target), "triplet": mined.mean(0)}
+        return {"adversarial": self.task.loss(outputs, target), "triplet": mined.mean(0)}
 
 
 IGA = ART
 
 
-def class_gradients(outputs: Tensor, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def class_gradients(
+    task: Task, outputs: Tensor, points: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gradients of the true class's logit and of the largest other, ``(N, d)`` each, with a graph.
 
     Args:
+        task: tells a class's logit.
         outputs: logits, ``(N, classes)``.
         points: where they were taken, ``(N, *)``.
         target: true classes, ``(N,)``.
     """
     rival = outputs.detach().scatter(1, target.unsqueeze(1), -torch.inf).argmax(1)
-    true, other = (class_map(outputs, c, points, create_graph=True) for c in (target, rival))
+    true, other = (
+        score_map(task, outputs, each, points, create_graph=True) for each in (target, rival)
+    )
     return rows(true), rows(other)
 
 

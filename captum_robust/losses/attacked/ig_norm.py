@@ -8,9 +8,10 @@ from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from captum_robust._base.checks import check_count
-from captum_robust.losses.criterion import Net, cross_entropy, logits
+from captum_robust.losses.criterion import Net
 from captum_robust.losses.shared.adversarial import PenalisedCriterion, Raised
 from captum_robust.losses.shared.maps import map_rows
+from captum_robust.losses.tasks.task import Task
 
 
 class IGNorm(PenalisedCriterion):
@@ -77,18 +78,21 @@ class IGNorm(PenalisedCriterion):
 
     def penalty(self, net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor) -> Tensor:
         """The l1 norm of the path attribution."""
-        return loss_path(net, inputs, perturbed, target, self.path_steps).abs().sum(1)
+        return loss_path(self.task, net, inputs, perturbed, target, self.path_steps).abs().sum(1)
 
     def raised_penalty(self, net: Net, inputs: Tensor, target: Tensor) -> Raised:
         """That norm on fewer points."""
         steps = self.path_steps // self.approx_factor
-        return lambda points: loss_path(net, inputs, points, target, steps).abs().sum(1)
+        return lambda points: loss_path(self.task, net, inputs, points, target, steps).abs().sum(1)
 
 
-def loss_path(net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor, steps: int) -> Tensor:
+def loss_path(
+    task: Task, net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor, steps: int
+) -> Tensor:
     r"""Integrated gradients of the cross-entropy from the inputs to the perturbed ones, ``(N, m)``.
 
     Args:
+        task: tells the loss.
         net: a model without a wrapper.
         inputs, perturbed: ends of the path, ``(N, *)``.
         target: true classes, ``(N,)``.
@@ -96,7 +100,7 @@ def loss_path(net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor, steps
     """
 
     def loss(points: Tensor, classes: Tensor) -> Tensor:
-        return cross_entropy(logits(net, points, classes), classes)
+        return task.loss(task.outputs(net, points, classes), classes)
 
     return map_rows(
         IntegratedGradients(loss),

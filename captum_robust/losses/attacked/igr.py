@@ -9,7 +9,7 @@ from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from captum_robust.losses.attacked.trades import TRADES
-from captum_robust.losses.criterion import Criterion, Net, check_weight, unwrapped
+from captum_robust.losses.criterion import Criterion, Net, Reduction, check_weight, unwrapped
 from captum_robust.losses.shared.adversarial import AdversarialCriterion
 from captum_robust.losses.shared.maps import MakeAttribution, MapMaker
 from captum_robust.metrics.similarities.shared.rows import cosine
@@ -34,6 +34,7 @@ class IGR(Criterion):
         attribution_method: makes the attribution of a model: a class, or any function of the model
             whose result :func:`~captum_robust.attr.differentiable` takes.
         attribute_kwargs: passed to ``attribute``; ``{"n_steps": 10}`` for integrated gradients.
+        reduction: see :class:`Criterion`.
 
     Raises:
         ValueError: if the weight is negative or not finite.
@@ -58,14 +59,16 @@ class IGR(Criterion):
         *,
         attribution_method: MakeAttribution = IntegratedGradients,
         attribute_kwargs: Mapping[str, Any] | None = None,
+        reduction: Reduction = "mean",
     ) -> None:
-        super().__init__()
+        super().__init__(reduction=reduction)
         self.base = TRADES() if base is None else base
         if not isinstance(self.base, AdversarialCriterion):
             raise TypeError(
                 "`base` must be an AdversarialCriterion such as TRADES(), "
                 f"got {type(base).__name__}."
             )
+        self.task = self.base.task
         self.weights = {**self.base.weights, "dissimilarity": check_weight("weight", weight)}
         self.maps = MapMaker(attribution_method, attribute_kwargs)
 
@@ -85,5 +88,7 @@ class IGR(Criterion):
             target: true classes, ``(N,)``.
         """
         found = self.base.values_at(model, inputs, perturbed, target)
-        clean, moved = (self.maps(unwrapped(model), each, target) for each in (inputs, perturbed))
+        clean, moved = (
+            self.maps(self.task, unwrapped(model), each, target) for each in (inputs, perturbed)
+        )
         return {**found, "dissimilarity": 1 - cosine(clean, moved)}

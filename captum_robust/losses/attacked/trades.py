@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_robust.losses.criterion import Net, check_weight, cross_entropy, logits, unwrapped
+from captum_robust.losses.criterion import Net, check_weight, unwrapped
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, Raised
-from captum_robust.losses.shared.divergence import divergence
 from captum_robust.robust.balls.draws import Draws
 from captum_robust.robust.template.region import Region
 
@@ -60,7 +59,7 @@ class TRADES(AdversarialCriterion):
         **inner: Any,
     ) -> None:
         super().__init__(radius, steps, step_size, **inner)
-        self.weights = {"cross_entropy": 1.0, "divergence": check_weight("beta", beta)}
+        self.weights = {self.task.name: 1.0, "divergence": check_weight("beta", beta)}
 
     def _start(self, region: Region, draws: Draws) -> Tensor:
         everything = slice(None)
@@ -70,16 +69,16 @@ class TRADES(AdversarialCriterion):
         """The divergence of the outputs from those of the inputs."""
         # With a graph: some versions of autocast would keep the casts of a pass without one.
         with torch.enable_grad():
-            clean = logits(net, inputs, target).detach()
-        return lambda points: divergence(clean, net(points))
+            clean = self.task.outputs(net, inputs, target).detach()
+        return lambda points: self.task.divergence(clean, net(points))
 
     def values_at(
         self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropy of the inputs, and the divergence at the perturbed ones."""
-        outputs = logits(model, inputs, target)
-        moved = logits(unwrapped(model), perturbed, target)
+        outputs = self.task.outputs(model, inputs, target)
+        moved = self.task.outputs(unwrapped(model), perturbed, target)
         return {
-            "cross_entropy": cross_entropy(outputs, target),
-            "divergence": divergence(outputs, moved),
+            self.task.name: self.task.loss(outputs, target),
+            "divergence": self.task.divergence(outputs, moved),
         }

@@ -43,4 +43,4 @@ class GradientL2(LocalGradientAlignment):
         self, weight: float = 0.1, radius: float | Tensor = 4 / 255, **options: Any
     ) -> None:
         super().__init__(0.0, check_weight("weight", weight), radius, **options)
-        self.weights = {name: self.weights[name] for name in ("cross_entropy", "l2")}
+        self.weights = {name: self.weights[name] for name in (self.task.name, "l2")}

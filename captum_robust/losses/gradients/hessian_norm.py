@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from captum_robust._base.modes import evaluation_mode
-from captum_robust.losses.criterion import Criterion, Net, check_weight, cross_entropy, unwrapped
-from captum_robust.losses.shared.gradients import class_map, gradient_of, pass_of, rows
+from captum_robust.losses.criterion import Criterion, Net, check_weight, unwrapped
+from captum_robust.losses.shared.gradients import gradient_of, pass_of, rows, score_map
 from captum_robust.losses.shared.third_order import ThreeTimes, passes_apart, uses_batch_statistics
 from captum_robust.robust.surrogate import has_curvature
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from captum_robust.losses.criterion import Common
 
 
 class HessianNorm(Criterion):
@@ -48,31 +55,36 @@ class HessianNorm(Criterion):
         ['cross_entropy', 'hessian', 'total']
     """
 
-    def __init__(self, weight: float = 1e-3, *, generator: torch.Generator | None = None) -> None:
-        super().__init__()
-        self.weights = {"cross_entropy": 1.0, "hessian": check_weight("weight", weight)}
+    def __init__(
+        self,
+        weight: float = 1e-3,
+        *,
+        generator: torch.Generator | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(**common)
+        self.weights = {self.task.name: 1.0, "hessian": check_weight("weight", weight)}
         self.generator = generator
 
     def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and squared Hessian-vector product of each example, ``(N,)``."""
         direction = torch.empty_like(inputs).normal_(generator=self.generator)
         leaf, outputs, bent = self._passes(model, inputs, target)
-        slope = class_map(bent, target, leaf, create_graph=True)
+        slope = score_map(self.task, bent, target, leaf, create_graph=True)
         product = gradient_of(slope, leaf, direction, create_graph=True)
         if not bool(product.any()):
             _refuse_straight(unwrapped(model), inputs)
         return {
-            "cross_entropy": cross_entropy(outputs, target),
+            self.task.name: self.task.loss(outputs, target),
             "hessian": rows(product).square().sum(1),
         }
 
-    @staticmethod
-    def _passes(model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _passes(self, model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A leaf, the logits to classify by, and the logits to differentiate three times."""
         if uses_batch_statistics(model):
-            return passes_apart(model, inputs, target)
+            return passes_apart(self.task, model, inputs, target)
         with ThreeTimes():
-            leaf, outputs = pass_of(model, inputs, target)
+            leaf, outputs = pass_of(self.task, model, inputs, target)
         return leaf, outputs, outputs
 
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_number
-from captum_robust._base.examples import Examples
 from captum_robust._base.vectors import flatten
-from captum_robust.losses.criterion import (
-    Criterion,
-    Net,
-    check_bound,
-    check_weight,
-    cross_entropy,
-    unwrapped,
-)
-from captum_robust.losses.shared.gradients import SameDraws, class_map, pass_of, rows
+from captum_robust.losses.criterion import Criterion, Net, check_bound, check_weight, unwrapped
+from captum_robust.losses.packing import as_inputs, examples_of
+from captum_robust.losses.shared.gradients import SameDraws, pass_of, rows, score_map
 from captum_robust.metrics.similarities.shared.rows import cosine
 from captum_robust.robust.template.region import Region
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from captum_robust.losses.criterion import Common
+
+Perturbation = Literal["uniform", "gaussian", "grad", "grad_sign"]
 PERTURBATIONS: Final = ("uniform", "gaussian", "grad", "grad_sign")
 
 
@@ -87,14 +86,15 @@ class LocalGradientAlignment(Criterion):
         *,
         detach_source: bool = True,
         squared: bool = False,
-        perturbation: str = "uniform",
+        perturbation: Perturbation = "uniform",
         lower_bound: float | Tensor = -torch.inf,
         upper_bound: float | Tensor = torch.inf,
         generator: torch.Generator | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__()
+        super().__init__(**common)
         self.weights = {
-            "cross_entropy": 1.0,
+            self.task.name: 1.0,
             "cosine": check_weight("weight_cosine", weight_cosine),
             "l2": check_weight("weight_l2", weight_l2),
         }
@@ -108,28 +108,28 @@ class LocalGradientAlignment(Criterion):
 
     def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and the weighted criteria of each example, ``(N,)``."""
-        examples = Examples(inputs, None, None)
+        examples = examples_of(model, inputs)
         bounds = (self.lower_bound, self.upper_bound)
         region = Region.around(examples, self.radius, bounds, "Linf")
         draws = SameDraws(inputs)
-        leaf, outputs = pass_of(model, inputs, target)
-        source = class_map(outputs, target, leaf, create_graph=not self.detach_source)
-        there = self._perturbed(examples, region, source.detach())
+        leaf, outputs = pass_of(self.task, model, inputs, target)
+        source = score_map(self.task, outputs, target, leaf, create_graph=not self.detach_source)
+        there = as_inputs(model, examples, self._perturbed(region, source.detach()))
         with draws.again():
-            leaf, moved_outputs = pass_of(unwrapped(model), there, target)
-        moved = rows(class_map(moved_outputs, target, leaf, create_graph=True))
+            leaf, moved_outputs = pass_of(self.task, unwrapped(model), there, target)
+        moved = rows(score_map(self.task, moved_outputs, target, leaf, create_graph=True))
         distance = torch.linalg.vector_norm(moved - rows(source), dim=1)
         found = {
-            "cross_entropy": cross_entropy(outputs, target),
+            self.task.name: self.task.loss(outputs, target),
             "cosine": (1 - cosine(moved, rows(source))) / 2,
             "l2": distance.square() if self.squared else distance,
         }
         return {name: found[name] for name in self.weights}
 
-    def _perturbed(self, examples: Examples, region: Region, source: Tensor) -> Tensor:
-        """One perturbed input an example, in the box."""
+    def _perturbed(self, region: Region, source: Tensor) -> Tensor:
+        """One perturbed input an example in the box, ``(N, d)``."""
         there = region.clean + region.ball.radius * flatten((self._direction(source),))
-        return examples.inputs(region.box.clip(there, slice(None)))[0]
+        return region.box.clip(there, slice(None))
 
     def _direction(self, source: Tensor) -> Tensor:
         """The perturbation in radii."""

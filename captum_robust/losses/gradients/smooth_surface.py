@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_number
 from captum_robust._base.precision import at_least_single
 from captum_robust.estimates.cross_entropy import root_of_pass
-from captum_robust.losses.criterion import Criterion, Net, check_weight, cross_entropy
+from captum_robust.losses.criterion import Criterion, Net, check_weight
 from captum_robust.losses.shared.gradients import gradient_of, pass_of, rows
 from captum_robust.losses.shared.third_order import passes_apart, uses_batch_statistics
+from captum_robust.losses.tasks.classes import Classes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from captum_robust.losses.criterion import Common
 
 
 class SmoothSurface(Criterion):
@@ -61,13 +69,19 @@ class SmoothSurface(Criterion):
         scale: float = 1e6 / 255**2,
         *,
         convex: bool = False,
-        channels: str = "all",
+        channels: Literal["all", "mean"] = "all",
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__()
+        super().__init__(**common)
+        if not isinstance(self.task, Classes):
+            raise TypeError(
+                "`base` must be a cross-entropy for SmoothSurface, whose closed form it is, "
+                f"got {type(self.task.base).__name__}."
+            )
         high = 1.0 if convex else torch.inf
         beta = check_number("beta", beta, low=0, high=high, open_high=not convex)
         self.weights = {
-            "cross_entropy": 1 - beta if convex else 1.0,
+            self.task.name: 1 - beta if convex else 1.0,
             "curvature": beta * check_weight("scale", scale),
         }
         self.channels = check_choice("channels", channels, ("all", "mean"))
@@ -75,15 +89,16 @@ class SmoothSurface(Criterion):
     def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and largest eigenvalue of each example, ``(N,)``."""
         if uses_batch_statistics(model):
-            leaf, outputs, bent = passes_apart(model, inputs, target)
+            leaf, outputs, bent = passes_apart(self.task, model, inputs, target)
         else:
-            leaf, outputs = pass_of(model, inputs, target)
+            leaf, outputs = pass_of(self.task, model, inputs, target)
             bent = outputs
+        mass = self.task.mass(outputs, target) if isinstance(self.task, Classes) else 1.0
         along = _root_times(bent, self._top(bent, leaf)).to(bent.dtype)
         slope = gradient_of(bent, leaf, along, create_graph=True)
         return {
-            "cross_entropy": cross_entropy(outputs, target),
-            "curvature": rows(self._reduced(slope)).square().sum(1),
+            self.task.name: self.task.loss(outputs, target),
+            "curvature": mass * rows(self._reduced(slope)).square().sum(1),
         }
 
     def _top(self, outputs: Tensor, leaf: Tensor) -> Tensor:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_count
-from captum_robust._base.examples import Examples
 from captum_robust._base.modes import evaluation_mode
-from captum_robust.losses.criterion import (
-    Criterion,
-    Net,
-    check_bound,
-    check_weight,
-    cross_entropy,
-    logits,
-    unwrapped,
-)
+from captum_robust.losses.criterion import Criterion, Net, check_bound, check_weight, unwrapped
+from captum_robust.losses.packing import as_inputs, examples_of
 from captum_robust.robust.balls.ball import Norm, ball_of
 from captum_robust.robust.balls.draws import BatchDraws, Draws
 from captum_robust.robust.steps.fixed import FixedStep
 from captum_robust.robust.template.region import Region, ascend, check_size
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from captum_robust.losses.criterion import Common
 
 Raised = Callable[[Tensor], Tensor]
 
@@ -51,6 +48,7 @@ class AdversarialCriterion(Criterion):
         norm: ``"Linf"``, ``"L2"``, ``"L1"`` or another :class:`~captum_robust.robust.Ball`.
         random_start: begin at a uniformly distributed point of the ball, else at the input.
         generator: draws the starts, on the inputs' device; torch's global one by default.
+        **common: ``base`` and ``reduction``, see :class:`Criterion`.
 
     Raises:
         ValueError: if an argument is out of range, or, in a call, an input outside the box.
@@ -72,8 +70,9 @@ class AdversarialCriterion(Criterion):
         norm: Norm = "Linf",
         random_start: bool = True,
         generator: torch.Generator | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__()
+        super().__init__(**common)
         self.radius = _check_finite_size("radius", radius, positive=False)
         self.steps = check_count("steps", steps)
         self.step_size = step_size
@@ -127,7 +126,7 @@ class AdversarialCriterion(Criterion):
             inputs: clean inputs, ``(N, *)``.
             target: true classes, ``(N,)``.
         """
-        examples = Examples(inputs, None, None)
+        examples = examples_of(model, inputs)
         bounds = (self.lower_bound, self.upper_bound)
         region = Region.around(examples, self.radius, bounds, self.norm)
         size = self.relative_step * region.ball.radius
@@ -137,11 +136,16 @@ class AdversarialCriterion(Criterion):
         rule = FixedStep().begin(region.ball, size, draws, 0, self.steps)
         points = self._start(region, draws)
         with evaluation_mode(model):
-            raised = self.objective(unwrapped(model), inputs, target, examples.inputs(points)[0])
+            start = as_inputs(model, examples, points)
+            raised = self.objective(unwrapped(model), inputs, target, start)
             points = ascend(
-                lambda rows: raised(examples.inputs(rows)[0]), region, rule, points, self.steps
+                lambda rows: raised(as_inputs(model, examples, rows)),
+                region,
+                rule,
+                points,
+                self.steps,
             )
-        return examples.inputs(points)[0]
+        return as_inputs(model, examples, points)
 
     def _start(self, region: Region, draws: Draws) -> Tensor:
         """The first iterate, ``(N, d)``."""
@@ -169,7 +173,7 @@ class PenalisedCriterion(AdversarialCriterion):
 
     @property
     def _loss_name(self) -> str:
-        return "adversarial" if self.jointly else "cross_entropy"
+        return "adversarial" if self.jointly else self.task.name
 
     @abstractmethod
     def penalty(self, net: Net, inputs: Tensor, perturbed: Tensor, target: Tensor) -> Tensor:
@@ -199,7 +203,7 @@ class PenalisedCriterion(AdversarialCriterion):
             return penalty
 
         def raised(points: Tensor) -> Tensor:
-            loss = cross_entropy(logits(net, points, target), target)
+            loss = self.task.loss(self.task.outputs(net, points, target), target)
             return loss if weight == 0 else loss + weight * penalty(points)
 
         return raised
@@ -208,9 +212,9 @@ class PenalisedCriterion(AdversarialCriterion):
         self, model: Net, inputs: Tensor, perturbed: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
         """Cross-entropy, of the perturbed inputs where both are raised, and the penalty."""
-        outputs = logits(model, perturbed if self.jointly else inputs, target)
+        outputs = self.task.outputs(model, perturbed if self.jointly else inputs, target)
         return {
-            self._loss_name: cross_entropy(outputs, target),
+            self._loss_name: self.task.loss(outputs, target),
             self.penalty_name: self.penalty(unwrapped(model), inputs, perturbed, target),
         }
 

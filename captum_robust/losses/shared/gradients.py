@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,25 +12,26 @@ from torch import Tensor
 from captum_robust._base.attention import plain_attention
 from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
-from captum_robust.losses.criterion import Net, logits
+from captum_robust.losses.tasks.task import Net, Task
 
 
-def pass_of(model: Net, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """A leaf at the points and the model's logits there, ``(N, *)`` and ``(N, classes)``."""
+def pass_of(task: Task, model: Net, points: Tensor, target: Tensor) -> tuple[Tensor, Any]:
+    """A leaf at the points, ``(N, *)``, and the model's outputs there."""
     leaf = points.detach().requires_grad_()
-    return leaf, bendable_logits(model, leaf, target)
+    return leaf, bendable_outputs(task, model, leaf, target)
 
 
-def bendable_logits(model: Net, points: Tensor, target: Tensor) -> Tensor:
-    """The model's logits, of which second derivatives can be taken in the points."""
+def bendable_outputs(task: Task, model: Net, points: Tensor, target: Tensor) -> Any:
+    """The model's outputs, of which second derivatives can be taken in the points."""
     with plain_attention():
-        return logits(model, points, target)
+        return task.outputs(model, points, target)
 
 
-def class_map(outputs: Tensor, target: Tensor, leaf: Tensor, *, create_graph: bool) -> Tensor:
-    r"""The gradient :math:`\nabla_x f_y(x)` of each example's logit, shaped like the leaf."""
-    chosen = outputs.gather(1, target.unsqueeze(1)).sum()
-    return gradient_of(chosen, leaf, create_graph=create_graph)
+def score_map(
+    task: Task, outputs: Any, target: Tensor, leaf: Tensor, *, create_graph: bool
+) -> Tensor:
+    r"""The gradient :math:`\nabla_x f_y(x)` of each example's score, shaped like the leaf."""
+    return gradient_of(task.score(outputs, target).sum(), leaf, create_graph=create_graph)
 
 
 def gradient_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from captum.attr import Attribution, IntegratedGradients
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_robust._base.captum_privates import TargetType, _format_tensor_into_tuples
 from captum_robust._base.checks import check_number
@@ -16,7 +16,7 @@ from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
 from captum_robust.attr.method.arguments import attributed
 from captum_robust.attr.method.differentiable import differentiable
-from captum_robust.losses.criterion import Net
+from captum_robust.losses.tasks.task import Net, Task
 from captum_robust.robust.surrogate import SoftplusSurrogate
 
 MakeAttribution = Callable[[Any], Attribution]
@@ -67,9 +67,29 @@ class MapMaker:
         default = {"n_steps": 10} if make is IntegratedGradients else {}
         self.kwargs = dict(default if kwargs is None else kwargs)
 
-    def __call__(self, net: Net, points: Tensor, target: Tensor) -> Tensor:
-        """Maps of the net as rows ``(N, m)``, see :func:`map_rows`."""
-        return map_rows(self.make(net), net, points, target, **self.kwargs)
+    def __call__(self, task: Task, net: Net, points: Tensor, target: Tensor) -> Tensor:
+        """Maps of the net's score as rows ``(N, m)``, see :func:`map_rows`."""
+        explained, words = scored(task, net, target)
+        return map_rows(self.make(explained), net, points, **words, **self.kwargs)
+
+
+class Score(nn.Module):
+    """A model that returns the score of each example, ``(N,)``, whatever the target is."""
+
+    def __init__(self, task: Task, net: Net) -> None:
+        super().__init__()
+        self.task, self.net = task, net
+
+    def forward(self, points: Tensor, target: Tensor) -> Tensor:
+        """The score of the outputs at the points."""
+        return self.task.score(self.net(points), target)
+
+
+def scored(task: Task, net: Net, target: Tensor) -> tuple[Net, dict[str, Any]]:
+    """What an attribution explains, and the words for its ``attribute``."""
+    if task.selects(target):
+        return net, {"target": target}
+    return Score(task, net), {"target": None, "additional_forward_args": (target,)}
 
 
 def check_sharpness(value: Any) -> float | None:

@@ -13,8 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from captum_robust._base.modes import hides_modules, modules_with
 from captum_robust._base.precision import at_least_single
-from captum_robust.losses.criterion import Net, logits, unwrapped
+from captum_robust.losses.criterion import Net, unwrapped
 from captum_robust.losses.shared.gradients import SameDraws, pass_of
+from captum_robust.losses.tasks.task import Task
 
 
 class BatchStatistics(TorchFunctionMode):
@@ -106,27 +107,30 @@ def uses_batch_statistics(model: Any) -> bool:
     )
 
 
-def passes_apart(model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def passes_apart(
+    task: Task, model: Net, inputs: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """A leaf, the logits of a training pass, and those of a second one, bent by the leaf alone.
 
     In the second pass batch statistics are those of the first, whatever the leaf: each example has
     derivatives of its own.
 
     Args:
+        task: checks outputs and target.
         model: as for a criterion.
         inputs: ``(N, *)``.
         target: true classes, ``(N,)``.
     """
     draws = SameDraws(inputs)
     with BatchStatistics() as statistics:
-        outputs = logits(model, inputs, target)
+        outputs = task.outputs(model, inputs, target)
     net = unwrapped(model)
     with (
         draws.again(),
         ThreeTimes(statistics.found),
         modules_with(net, _BatchNorm, "track_running_stats", False),  # it is no further batch
     ):
-        leaf, bent = pass_of(net, inputs, target)
+        leaf, bent = pass_of(task, net, inputs, target)
     return leaf, outputs, bent
 
 

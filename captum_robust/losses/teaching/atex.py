@@ -13,13 +13,14 @@ from captum_robust.attr import GaussianSmoothing
 from captum_robust.losses.criterion import (
     Criterion,
     Net,
-    all_logits,
+    Reduction,
     check_weight,
     drawn_seed,
-    logits,
     unwrapped,
 )
-from captum_robust.losses.shared.divergence import divergence
+from captum_robust.losses.packing import beside
+from captum_robust.losses.shared.maps import scored
+from captum_robust.losses.tasks.task import Base
 from captum_robust.metrics.similarities.shared.rows import normalized
 
 
@@ -98,8 +99,10 @@ class ATEX(Criterion):
         nt_samples: int = 10,
         stdevs: float = 0.1,
         generator: torch.Generator | None = None,
+        base: Base = None,
+        example_reduction: Reduction = "mean",
     ) -> None:
-        super().__init__()
+        super().__init__(base=base, reduction=example_reduction)
         if not isinstance(teacher, nn.Module):
             raise TypeError(f"`teacher` must be a torch.nn.Module, got {type(teacher).__name__}.")
         self.teacher = teacher
@@ -113,7 +116,7 @@ class ATEX(Criterion):
         self.across = check_count("across", across)
         self.explained = check_choice("explained", explained, ("teacher", "student"))
         self.direction = check_choice("direction", direction, ("student", "teacher"))
-        self.reduction = check_choice("reduction", reduction, ("sum", "mean"))
+        self.class_reduction = check_choice("reduction", reduction, ("sum", "mean"))
         self.temperature = check_number(
             "temperature", temperature, low=0, high=torch.inf, open_low=True, open_high=True
         )
@@ -123,28 +126,31 @@ class ATEX(Criterion):
 
     def values(self, model: Net, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The divergence at each example and the mean one at the points around it, ``(N,)``."""
-        if unwrapped(model) is self.teacher:
+        teacher = beside(model, self.teacher)
+        if getattr(unwrapped(model), "net", unwrapped(model)) is self.teacher:
             raise ValueError(
                 "`teacher` must be another net than `model`, whose weights change; pass "
                 "copy.deepcopy(model)."
             )
-        outputs = logits(model, inputs, target)  # refuses a wrong target before Captum meets it
-        distilled = self._divergence(outputs, self._teach_like(outputs, inputs))
-        unit, reach = self._directions(model, inputs, target)
+        outputs = self.task.outputs(model, inputs, target)
+        distilled = self._divergence(outputs, self._teach_like(teacher, outputs, inputs))
+        explained = teacher if self.explained == "teacher" else unwrapped(model)
+        unit, reach = self._directions(explained, inputs, target)
         start = flatten((inputs,)) + self.radius * self._along(reach)
         there = start.unsqueeze(1) + self.radius * self._across(unit)
         moved = unwrapped(model)(_like(there.flatten(0, 2), inputs))
-        taught = self._teach(_like(start.flatten(0, 1), inputs))
-        taught = taught.unflatten(0, (self.along, 1, -1)).expand(-1, self.across, -1, -1)
+        taught = self._teach(teacher, _like(start.flatten(0, 1), inputs))
+        taught = taught.unflatten(0, (self.along, 1, -1))
+        taught = taught.expand(-1, self.across, *taught.shape[2:])
         perturbed = self._divergence(moved, taught.flatten(0, 2))
         return {
             "distillation": distilled,
             "perturbed": perturbed.unflatten(0, (-1, len(inputs))).mean(0),
         }
 
-    def _directions(self, model: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _directions(self, net: Net, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The map h at unit length, and at the length of a unit step along it, ``(N, d)`` each."""
-        maps = flatten((self._smooth_map(model, inputs, target),))
+        maps = flatten((self._smooth_map(net, inputs, target),))
         unit = normalized(maps, "l2")
         return unit, (normalized(maps, "max") if self.sampling == "grid" else unit)
 
@@ -164,33 +170,33 @@ class ATEX(Criterion):
         across = normalized(_without(drawn, unit).flatten(0, 2), "l2").reshape(shape)
         return self._uniform(unit, *shape[:-1], 1) * across
 
-    def _smooth_map(self, model: Net, inputs: Tensor, target: Tensor) -> Tensor:
+    def _smooth_map(self, net: Net, inputs: Tensor, target: Tensor) -> Tensor:
         """SmoothGrad of the net explained, without a graph."""
-        net = self.teacher if self.explained == "teacher" else unwrapped(model)
         seed = None if self.generator is None else drawn_seed(self.generator)
-        smooth = GaussianSmoothing(Saliency(net))
+        explained, words = scored(self.task, net, target)
+        smooth = GaussianSmoothing(Saliency(explained))
         with evaluation_mode(net), torch.autocast(inputs.device.type, enabled=False):
             return smooth.attribute(
                 inputs,
-                target=target,
                 nt_samples=self.nt_samples,
                 stdevs=self.stdevs,
                 seed=seed,
                 abs=False,
+                **words,
             )
 
     def _uniform(self, like: Tensor, *shape: int) -> Tensor:
         """Numbers in [-1, 1]."""
         return like.new_empty(shape).uniform_(-1, 1, generator=self.generator)
 
-    def _teach(self, points: Tensor) -> Tensor:
+    def _teach(self, teacher: Net, points: Tensor) -> Tensor:
         """The teacher's logits over the temperature."""
         with torch.no_grad(), evaluation_mode(self.teacher):
-            return all_logits(self.teacher, points, "teacher") / self.temperature
+            return self.task.run(teacher, points, "teacher") / self.temperature
 
-    def _teach_like(self, outputs: Tensor, points: Tensor) -> Tensor:
+    def _teach_like(self, teacher: Net, outputs: Tensor, points: Tensor) -> Tensor:
         """The teacher's logits where the student gave ``outputs``, of the same classes."""
-        taught = self._teach(points)
+        taught = self._teach(teacher, points)
         if taught.shape != outputs.shape:
             raise ValueError(
                 f"`teacher` must have the {outputs.shape[1]} classes of `model`, "
@@ -200,8 +206,8 @@ class ATEX(Criterion):
 
     def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         pair = (student, teacher) if self.direction == "student" else (teacher, student)
-        value = divergence(*pair)
-        return value / student.shape[1] if self.reduction == "mean" else value
+        value = self.task.divergence(*pair)
+        return value / student.shape[1] if self.class_reduction == "mean" else value
 
 
 def _like(rows: Tensor, inputs: Tensor) -> Tensor:

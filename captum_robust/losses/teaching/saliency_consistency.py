@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from captum.attr import Saliency
 from torch import Tensor
@@ -11,16 +13,19 @@ from captum_robust._base.modes import evaluation_mode
 from captum_robust.losses.criterion import (
     Criterion,
     Net,
-    all_logits,
     check_bound,
     check_weight,
-    cross_entropy,
     drawn_seed,
     unwrapped,
 )
-from captum_robust.losses.shared.gradients import SameDraws, class_map, pass_of, rows
+from captum_robust.losses.shared.gradients import SameDraws, pass_of, rows, score_map
 from captum_robust.metrics.similarities.shared.rows import Normalize, normalized
 from captum_robust.robust import L2TopKAttack
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from captum_robust.losses.criterion import Common
 
 
 class SaliencyConsistency(Criterion):
@@ -76,9 +81,10 @@ class SaliencyConsistency(Criterion):
         lower_bound: float | Tensor = -torch.inf,
         upper_bound: float | Tensor = torch.inf,
         generator: torch.Generator | None = None,
+        **common: Unpack[Common],
     ) -> None:
-        super().__init__()
-        self.weights = {"cross_entropy": 1.0, "consistency": check_weight("weight", weight)}
+        super().__init__(**common)
+        self.weights = {self.task.name: 1.0, "consistency": check_weight("weight", weight)}
         self.radius = check_number(
             "radius", radius, low=0, high=torch.inf, open_low=True, open_high=True
         )
@@ -97,13 +103,13 @@ class SaliencyConsistency(Criterion):
         """Cross-entropy and squared change of the map of each example, ``(N,)``."""
         there, predicted = self.attacked(model, inputs)
         draws = SameDraws(inputs)
-        leaf, outputs = pass_of(model, inputs, target)
+        leaf, outputs = pass_of(self.task, model, inputs, target)
         clean = self._map(outputs, predicted, leaf)
         with draws.again():
-            leaf, moved_outputs = pass_of(unwrapped(model), there, predicted)
+            leaf, moved_outputs = pass_of(self.task, unwrapped(model), there, target)
         change = self._map(moved_outputs, predicted, leaf) - clean
         return {
-            "cross_entropy": cross_entropy(outputs, target),
+            self.task.name: self.task.loss(outputs, target),
             "consistency": change.square().sum(1),
         }
 
@@ -117,7 +123,7 @@ class SaliencyConsistency(Criterion):
         net = unwrapped(model)
         with evaluation_mode(net), torch.autocast(inputs.device.type, enabled=False):
             with torch.no_grad():
-                predicted = all_logits(net, inputs).argmax(1)
+                predicted = self.task.predicted(self.task.run(net, inputs))
             attack = L2TopKAttack(
                 net,
                 Saliency(net),
@@ -140,5 +146,5 @@ class SaliencyConsistency(Criterion):
 
     def _map(self, outputs: Tensor, predicted: Tensor, leaf: Tensor) -> Tensor:
         """The scaled absolute gradient of the predicted class's logit, ``(N, d)``."""
-        gradient = class_map(outputs, predicted, leaf, create_graph=True)
+        gradient = score_map(self.task, outputs, predicted, leaf, create_graph=True)
         return normalized(rows(gradient).abs(), self.normalize)

@@ -26,6 +26,7 @@ from captum_robust.losses import (
     IGSumNorm,
 )
 from captum_robust.losses.attacked.ig_norm import loss_path
+from captum_robust.losses.tasks.classes import Classes
 from captum_robust.robust import softplus_surrogate
 from tests.helpers.nets import dense_net
 
@@ -199,7 +200,7 @@ def test_the_path_attribution_sums_to_the_change_of_the_loss(data):
     ).detach()
     errors = []
     for steps in (200, 400):
-        path = loss_path(net, data[0], there, data[1], steps).detach()
+        path = loss_path(Classes(), net, data[0], there, data[1], steps).detach()
         errors.append((path.sum(1) - change).abs().max())
         assert bool((path.abs().sum(1) >= change.abs() - errors[-1]).all())
     # A one-sided Riemann sum is off by half a step times the change of its integrand.

@@ -32,10 +32,10 @@ class Points(ATEX):
         self.map = super()._smooth_map(model, inputs, target).flatten(1)
         return self.map
 
-    def _teach(self, points: Tensor) -> Tensor:
+    def _teach(self, teacher, points: Tensor) -> Tensor:
         self.taught = getattr(self, "taught", [])
         self.taught.append(points)
-        return super()._teach(points)
+        return super()._teach(teacher, points)
 
 
 def asked(criterion: Points, net: nn.Module, data) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,10 @@ from captum_robust.losses.gradients.gradient_l2 import GradientL2
 from captum_robust.losses.gradients.hessian_norm import HessianNorm
 from captum_robust.losses.gradients.local_gradient_alignment import LocalGradientAlignment
 from captum_robust.losses.gradients.smooth_surface import SmoothSurface
+from captum_robust.losses.noisy.certified_margin import CertifiedMargin
+from captum_robust.losses.noisy.noise_augmentation import NoiseAugmentation
+from captum_robust.losses.noisy.noise_consistency import NoiseConsistency
+from captum_robust.losses.noisy.smooth_adversarial_training import SmoothAdversarialTraining
 from captum_robust.losses.shared.adversarial import AdversarialCriterion, PenalisedCriterion
 from captum_robust.losses.teaching.atex import ATEX
 from captum_robust.losses.teaching.saliency_consistency import SaliencyConsistency
@@ -32,13 +36,17 @@ __all__ = [
     "AdvAAT",
     "AdversarialCriterion",
     "AdversarialTraining",
+    "CertifiedMargin",
     "Criterion",
     "GradientL2",
     "HessianNorm",
     "IGNorm",
     "IGSumNorm",
     "LocalGradientAlignment",
+    "NoiseAugmentation",
+    "NoiseConsistency",
     "PenalisedCriterion",
     "SaliencyConsistency",
+    "SmoothAdversarialTraining",
     "SmoothSurface",
 ]

@@ -38,6 +38,10 @@ EVERY: dict[str, Callable[[nn.Module], Criterion]] = {
     "SaliencyConsistency": lambda net: losses.SaliencyConsistency(
         0.1, k=3, steps=1, restarts=1, tries=2
     ),
+    "NoiseAugmentation": lambda net: losses.NoiseAugmentation(0.1, 2),
+    "NoiseConsistency": lambda net: losses.NoiseConsistency(0.1),
+    "SmoothAdversarialTraining": lambda net: losses.SmoothAdversarialTraining(0.1, radius=0.1),
+    "CertifiedMargin": lambda net: losses.CertifiedMargin(0.1, prediction=0.5),
 }
 every = pytest.mark.parametrize("name", EVERY)
 
@@ -143,7 +147,7 @@ def test_targets_out_of_range_are_refused(name, wrong, data):
 @every
 def test_a_single_logit_is_refused(name, data):
     net = make_net(classes=1)
-    with pytest.raises(ValueError, match=r"at least two classes, got .*\(\d, 1\); give a binary"):
+    with pytest.raises(ValueError, match=r"at least two classes, got .*\(\d+, 1\); give a binary"):
         EVERY[name](net)(net, data[0], torch.zeros_like(data[1]))
 
 
@@ -153,7 +157,7 @@ def test_outputs_that_are_no_logits_are_refused(name, data):
     criterion = EVERY[name](net)
     with pytest.raises(TypeError, match="`model` must return logits as a Tensor, got tuple"):
         criterion(lambda x: (net(x), x), *data)
-    with pytest.raises(ValueError, match=r"`model` must return logits of shape .*, got \(\d,\)"):
+    with pytest.raises(ValueError, match=r"`model` must return logits of shape .*, got \(\d+,\)"):
         criterion(lambda x: net(x)[:, 0], *data)
 
 

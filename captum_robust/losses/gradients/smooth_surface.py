@@ -93,6 +93,10 @@ class SmoothSurface(Criterion):
         else:
             leaf, outputs = pass_of(self.task, model, inputs, target)
             bent = outputs
+        if outputs.dim() != 2:
+            raise ValueError(
+                f"`model` must return logits of shape (N, classes), got {tuple(outputs.shape)}."
+            )
         mass = self.task.mass(outputs, target) if isinstance(self.task, Classes) else 1.0
         along = _root_times(bent, self._top(bent, leaf)).to(bent.dtype)
         slope = gradient_of(bent, leaf, along, create_graph=True)

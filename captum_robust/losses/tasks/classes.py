@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -99,6 +100,15 @@ class Classes(Task):
             functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
         )
 
+    def average(self, outputs: Tensor) -> Tensor:
+        """The logarithms of the mean probabilities."""
+        log_p = at_least_single(outputs).log_softmax(2)
+        return log_p.logsumexp(0) - math.log(len(outputs))
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        log_p = at_least_single(outputs).log_softmax(1)
+        return self.reduced(-(log_p.exp() * log_p).sum(1))
+
     def classes(self, outputs: Tensor, target: Tensor) -> Tensor:
         if target.dim() == 1:
             return target
@@ -111,14 +121,15 @@ class Classes(Task):
 
     def mass(self, outputs: Tensor, target: Tensor) -> Tensor:
         r"""The sum over c of :math:`a_c` in the loss :math:`-\sum_c a_c \log p_c`, ``(N,)``."""
-        shares, base = target, self.base
-        if not target.is_floating_point():
-            counted = self._counted(target).unsqueeze(1)
-            shares = torch.zeros_like(outputs).scatter_(1, target.clamp(min=0).unsqueeze(1), 1.0)
-            shares = shares * counted
-        smooth = base.label_smoothing / outputs.shape[1] * shares.sum(1, keepdim=True)
-        shares = (1 - base.label_smoothing) * shares + smooth
-        return (shares if base.weight is None else shares * base.weight.to(shares)).sum(1)
+        base, share = self.base, self.base.label_smoothing / outputs.shape[1]
+        if target.is_floating_point():
+            factors = (1 - base.label_smoothing) * target.to(outputs.dtype) + share
+        else:
+            hard = target.clamp(min=0).unsqueeze(1)
+            factors = torch.full_like(outputs, share)
+            factors = factors.scatter(1, hard, 1 - base.label_smoothing + share)
+            factors = factors * self._counted(target).unsqueeze(1)
+        return (factors if base.weight is None else factors * base.weight.to(factors)).sum(1)
 
     def _counted(self, target: Tensor) -> Tensor:
         return (

@@ -36,7 +36,17 @@ class Function(Task):
         return -self.loss(outputs, target)
 
     def divergence(self, outputs: Any, others: Any) -> Tensor:
-        raise TypeError(
-            "this loss compares two outputs, and of a function as `base` it is not known how; pass "
-            "nn.CrossEntropyLoss, nn.BCEWithLogitsLoss, nn.MSELoss or a Task."
-        )
+        raise _unknown("compares two outputs")
+
+    def average(self, outputs: Any) -> Tensor:
+        raise _unknown("averages outputs")
+
+    def entropy(self, outputs: Any) -> Tensor:
+        raise _unknown("asks how undecided outputs are")
+
+
+def _unknown(what: str) -> TypeError:
+    return TypeError(
+        f"this loss {what}, and of a function as `base` it is not known how; pass "
+        "nn.CrossEntropyLoss, nn.BCEWithLogitsLoss, nn.MSELoss or a Task."
+    )

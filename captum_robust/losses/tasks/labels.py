@@ -61,6 +61,17 @@ class Labels(Task):
         absent = functional.logsigmoid(-first) - functional.logsigmoid(-second)
         return self.reduced(share * present + (1 - share) * absent)
 
+    def average(self, outputs: Tensor) -> Tensor:
+        """The logits of the mean probabilities."""
+        logits = at_least_single(outputs)
+        present, absent = (functional.logsigmoid(sign * logits).logsumexp(0) for sign in (1, -1))
+        return present - absent
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        logits = at_least_single(outputs)
+        share, sure = logits.sigmoid(), functional.logsigmoid(logits)
+        return self.reduced(-share * sure - (1 - share) * functional.logsigmoid(-logits))
+
 
 def as_outputs(target: Tensor, outputs: Tensor) -> Tensor:
     """A target ``(N,)`` as ``(N, 1)`` where the net has one output, which would broadcast."""

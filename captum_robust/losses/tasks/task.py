@@ -111,6 +111,14 @@ class Task(nn.Module, ABC):
     def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
         """How far other outputs are from the given ones, for each example, ``(N,)``."""
 
+    @abstractmethod
+    def average(self, outputs: Tensor) -> Tensor:
+        """Outputs ``(N, *)`` that stand for the mean prediction of ``(draws, N, *)``."""
+
+    @abstractmethod
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """How undecided the predictions are, ``(N,)``; zero where that has no meaning."""
+
     def reduced(self, values: Tensor) -> Tensor:
         """Values ``(N, *)`` of an example's outputs, averaged or added up."""
         rows = values.reshape(len(values), -1)

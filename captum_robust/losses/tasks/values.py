@@ -37,3 +37,9 @@ class Values(Task):
 
     def divergence(self, outputs: Tensor, others: Tensor) -> Tensor:
         return self.reduced((at_least_single(others) - at_least_single(outputs)).square())
+
+    def average(self, outputs: Tensor) -> Tensor:
+        return at_least_single(outputs).mean(0)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        return at_least_single(outputs).new_zeros(len(outputs))

@@ -1,0 +1,1 @@
+"""Losses under noise, for nets whose smoothed maps are to be certified."""

@@ -11,6 +11,7 @@ from captum._utils.common import (
     _is_tuple,
     _run_forward,
 )
+from captum._utils.gradient import compute_gradients
 from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
 from captum.attr._core.noise_tunnel import SUPPORTED_NOISE_TUNNEL_TYPES
 from captum.log import log_usage
@@ -29,5 +30,6 @@ __all__ = [
     "_format_tensor_into_tuples",
     "_is_tuple",
     "_run_forward",
+    "compute_gradients",
     "log_usage",
 ]

@@ -21,7 +21,6 @@ from captum_robust._base.captum_privates import (
     log_usage,
 )
 from captum_robust._base.checks import check_choice, check_inputs
-from captum_robust.attr.method.arguments import travelling
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.method.guards import (
     draws_for_itself,
@@ -30,12 +29,12 @@ from captum_robust.attr.method.guards import (
     warn_of_dependence,
 )
 from captum_robust.attr.sampling.evidence import EvidenceCollector
-from captum_robust.attr.sampling.fast_copy import sampling_on_copy
 from captum_robust.attr.sampling.independent import independent_samples
-from captum_robust.attr.sampling.layer import explained_at, name_of
+from captum_robust.attr.sampling.layer import name_of
 from captum_robust.attr.sampling.moments import MapMoments
 from captum_robust.attr.sampling.passes import Pass, one_pass
 from captum_robust.attr.sampling.plan import SamplingPlan
+from captum_robust.attr.sampling.prepared import prepared
 from captum_robust.attr.sampling.spec import Sampling
 from captum_robust.attr.sampling.words import refuse_incomplete, refuse_unknown, routed
 from captum_robust.certificates import Certificate, Shift
@@ -210,11 +209,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
     ) -> Iterator[SamplingPlan]:
         """The sampling plan of a call, with the net as it is to be explained while it is open."""
         base = self.attribution_method
-        with (
-            sampling_on_copy(base, spec.optimize_model, spec.layer, graph),
-            travelling(base, inputs, arguments) as carried,
-            explained_at(base, spec.layer, inputs, carried, graph) as (point, given),
-        ):
+        with prepared(base, spec, inputs, arguments, graph) as (point, given):
             yield self._plan(point, spec, arguments=given, **settings)
 
     def _refuse_unknown(self, call: str, words: Mapping[str, Any]) -> None:
@@ -443,6 +438,6 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         """The sampling loop: one pass after the other, each computed as it is asked for."""
         label = f"{type(self).__name__} of {plan.samples} samples"
         for samples in tqdm(plan.passes(), desc=label, disable=not show_progress):
-            with torch.set_grad_enabled(self._graph):
+            with torch.inference_mode(False), torch.set_grad_enabled(self._graph):
                 drawn = one_pass(self, plan, samples, with_delta, self._graph)
             yield drawn

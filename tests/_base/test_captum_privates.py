@@ -30,6 +30,7 @@ SIGNATURES = {
     "_format_output": ["is_inputs_tuple", "output"],
     "_format_tensor_into_tuples": ["inputs"],
     "_is_tuple": ["inputs"],
+    "compute_gradients": ["forward_fn", "inputs", "target_ind", "additional_forward_args"],
     "_run_forward": ["forward_func", "inputs", "target", "additional_forward_args"],
 }
 

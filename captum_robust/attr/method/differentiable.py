@@ -23,7 +23,8 @@ from captum.attr import (
 from torch import Tensor
 
 from captum_robust._base.attention import plain_attention
-from captum_robust._base.captum_privates import TargetType, _run_forward
+from captum_robust._base.captum_privates import TargetType
+from captum_robust.attr.method.gradients import gradients_of
 
 # Each computes its map from `gradient_func` and smooth operations on the inputs alone.
 _FROM_GRADIENTS = (Saliency, InputXGradient, IntegratedGradients)
@@ -39,14 +40,7 @@ def gradients_with_graph(
     additional_forward_args: object | None = None,
 ) -> tuple[Tensor, ...]:
     """Captum's ``compute_gradients``, keeping the graph of the gradient itself."""
-    with torch.enable_grad():
-        output = _run_forward(forward_fn, inputs, target_ind, additional_forward_args)
-        if output[0].numel() != 1:
-            raise ValueError(
-                "`target` must select one output per example, "
-                f"got outputs of shape {tuple(output.shape)}."
-            )
-        return torch.autograd.grad(output.sum(), inputs, create_graph=True)
+    return gradients_of(forward_fn, inputs, target_ind, additional_forward_args, create_graph=True)
 
 
 @contextmanager

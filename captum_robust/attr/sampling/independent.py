@@ -63,23 +63,19 @@ class ProbeRows:
     def __init__(self, attribution: Attribution, plan: SamplingPlan) -> None:
         self._method, self._plan = attribution, plan
         examples = plan.inputs[0].shape[0]
-        with generators_kept(plan.inputs):
+        with torch.inference_mode(False), torch.no_grad():
             noisy = plan.noisy_inputs(range(1))
-        last = [part[-1:].flip(-1) * 0.5 if part.dim() > 1 else part[-1:] * 0.5 for part in noisy]
-        self._rows = tuple(torch.cat([a[:1], b]) for a, b in zip(noisy, last, strict=True))
+            self._rows = tuple(torch.cat([part[:1], _mirrored(part[-1:])]) for part in noisy)
         self._examples = torch.tensor([0, examples - 1])
         self.first: tuple[Tensor, ...] | None = None
 
-    def _inputs(self, rows: list[int]) -> tuple[Tensor, ...]:
-        return tuple(part[rows].clone() for part in self._rows)
-
     def maps(self, rows: list[int]) -> Any:
         """Maps of some of the rows."""
-        parts = self._inputs(rows)
-        if isinstance(self._method, GradientAttribution):
-            parts = tuple(part.requires_grad_() for part in parts)
         arguments = self._plan.arguments_for(self._examples[rows])
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            parts = tuple(part[rows] for part in self._rows)
+            if isinstance(self._method, GradientAttribution):
+                parts = tuple(part.requires_grad_() for part in parts)
             found = self._method.attribute(parts if self._plan.is_tuple else parts[0], **arguments)
         if rows == [0] and self.first is None:
             self.first = parts_of(found)
@@ -89,11 +85,10 @@ class ProbeRows:
         """The net's outputs of some of the rows."""
         arguments = self._plan.arguments_for(self._examples[rows])
         extras = arguments.get("additional_forward_args")
-        with torch.no_grad():
-            found = _run_forward(
-                innermost(self._method).forward_func, self._inputs(rows), None, extras
-            )
-        return checked_output(found)
+        forward = innermost(self._method).forward_func
+        with torch.inference_mode(False), torch.no_grad():
+            parts = tuple(part[rows] for part in self._rows)
+            return checked_output(_run_forward(forward, parts, None, extras))
 
     def moved_since(self, start: tuple[Tensor, ...] | None) -> bool:
         """Whether the first row has another map than at the beginning; never if it is random."""
@@ -104,6 +99,10 @@ class ProbeRows:
         scale = max(float(part.abs().max()) for part in start)
         gaps = (float((a - b).abs().max()) for a, b in zip(start, parts, strict=True))
         return max(gaps) > tolerance(start) * scale
+
+
+def _mirrored(row: Tensor) -> Tensor:
+    return 0.5 * (row.flip(-1) if row.dim() > 1 else row)
 
 
 def _refuse_or_repair(

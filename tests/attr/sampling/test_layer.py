@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from captum.attr import (
@@ -189,3 +191,132 @@ def test_methods_with_hooks_or_a_layer_of_their_own_are_refused(reader):
     ):
         with pytest.raises(TypeError, match=reason):
             GaussianSmoothing(base).attribute(TOKENS, layer=reader.embedding, target=0)
+
+
+class InPlace(nn.Module):
+    """An operation in place right after the layer, as in many of torchvision's nets."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x, kind=True):
+        hidden = self.first(x)
+        return self.last(hidden.relu_() if kind else hidden.relu())
+
+
+@pytest.mark.parametrize("method", [Saliency, InputXGradient, IntegratedGradients, FeatureAblation])
+def test_operations_in_place_after_the_layer_change_nothing(method):
+    net, x = InPlace().eval(), torch.randn(5, 4)
+    words = {"target": 1, "layer": net.first, "stdevs": 0.3, "nt_samples": 3, "seed": 0}
+    got = GaussianSmoothing(method(net)).attribute(x, **words)
+    wanted = GaussianSmoothing(method(lambda x: net(x, False))).attribute(x, **words)
+    torch.testing.assert_close(got, wanted)
+    smooth = SparsifiedSmoothGrad(method(net), keep=2)
+    smooth.certify(x, **words | {"nt_samples": 8})
+
+
+def test_other_threads_call_the_net_undisturbed():
+    net, x, stop, wrong = InPlace().eval(), torch.randn(5, 4), threading.Event(), []
+    wanted = net(x)
+
+    def call():
+        while not stop.is_set():
+            wrong.append(not torch.equal(net(x), wanted))
+
+    other = threading.Thread(target=call)
+    other.start()
+    smooth = GaussianSmoothing(Saliency(net))
+    for _ in range(60):
+        smooth.attribute(x, target=1, layer=net.first, stdevs=1.0, nt_samples=2)
+    stop.set()
+    other.join()
+    assert len(wrong) > 20 and not any(wrong)
+
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.embed, self.encoder = nn.Embedding(9, 8), nn.TransformerEncoder(layer, 2)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, tokens, padding):
+        read = self.encoder(self.embed(tokens), src_key_padding_mask=padding)
+        return self.last(read.masked_fill(padding.unsqueeze(2), 0).sum(1))
+
+
+@pytest.mark.parametrize("method", [Saliency, FeatureAblation])
+@pytest.mark.parametrize("place", ["embed", "encoder.layers.0", "encoder.layers.1.self_attn"])
+def test_a_padded_transformer_is_explained_off_its_fast_path(method, place):
+    net = Words().eval()
+    tokens = torch.tensor([[1, 2, 3, 0], [4, 5, 0, 0], [6, 7, 8, 1]])
+    words = {"additional_forward_args": tokens == 0, "target": [0, 1, 2], "nt_samples": 2}
+    layer = net.get_submodule(place)
+    maps = GaussianSmoothing(method(net)).attribute(tokens, layer=layer, stdevs=0.0, **words)
+    assert maps.shape == (3, 4, 8) and bool(maps.isfinite().all())
+    if method is FeatureAblation and place == "embed":
+        torch.backends.mha.set_fastpath_enabled(False)
+        with torch.no_grad():
+            vectors = net.embed(tokens)
+            full = net(tokens, tokens == 0)
+            vectors[0, 1, 3] = 0
+            handle = net.embed.register_forward_hook(lambda *_: vectors)
+            less = net(tokens, tokens == 0)
+            handle.remove()
+        torch.backends.mha.set_fastpath_enabled(True)
+        torch.testing.assert_close(maps[0, 1, 3], (full - less)[0, 0], atol=1e-5, rtol=1e-4)
+
+
+def test_outputs_beside_none_and_outputs_that_are_not_used():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x * 2, None, x + 1
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.two = Two()
+
+        def forward(self, x):
+            return self.two(x)[0].square().sum(1)
+
+    net = Net()
+    used, unused = GaussianSmoothing(Saliency(net)).attribute(
+        torch.ones(2, 3), layer=net.two, stdevs=0.0, nt_samples=2
+    )
+    torch.testing.assert_close(used, torch.full((2, 3), 4.0))
+    assert not unused.any()
+
+
+def test_an_input_that_does_not_reach_the_output_has_zeros():
+    for method in (Saliency, InputXGradient, IntegratedGradients):
+        smooth = GaussianSmoothing(method(lambda a, b: a.square().sum(1)))
+        first, second = smooth.attribute((torch.ones(2, 3), torch.ones(2, 2)), stdevs=0.1)
+        assert first.any() and not second.any()
+
+
+def test_a_forward_without_gradients_is_named():
+    net = torch.no_grad()(lambda x: x.square().sum(1))
+    for explain in (
+        lambda smooth: smooth.attribute(torch.ones(2, 3)),
+        lambda smooth: smooth.attribute(torch.ones(2, 3), create_graph=True),
+        lambda smooth: smooth.certify(torch.ones(2, 3), stdevs=0.1, nt_samples=4),
+    ):
+        with pytest.raises(RuntimeError, match=r"runs under torch.no_grad\(\)"):
+            explain(GaussianSmoothing(Saliency(net), transform=Abs() >> UnitNorm()))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_gets_the_same(context):
+    net, x = InPlace().eval(), torch.randn(5, 4)
+    words = {"target": 1, "stdevs": 0.3, "nt_samples": 16, "seed": 0}
+    smooth = SparsifiedSmoothGrad(Saliency(net), keep=2)
+    wanted, certificate = smooth.attribute(x, **words), smooth.certify(x, **words)
+    with context():
+        inside = x.clone()
+        for given in (x, inside):
+            torch.testing.assert_close(smooth.attribute(given, **words), wanted)
+            got = smooth.certify(given, **words)
+            torch.testing.assert_close(got.overlap(0.01, 2), certificate.overlap(0.01, 2))
+    torch.testing.assert_close(smooth.attribute(inside, **words), wanted)

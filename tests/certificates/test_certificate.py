@@ -143,6 +143,15 @@ def test_radius_of_a_deviation(make, kind, claim, threshold):
     assert (certificate.l2_deviation(50.0) <= threshold + 4)[radius.isinf()].all()
 
 
+def test_a_deviation_that_no_two_maps_exceed_has_no_radius(make, kind, claim):
+    certificate = make(kind, claim=claim)
+    nonnegative = certificate.range.nonnegative
+    farthest = (2**0.5 if nonnegative else 2.0) * certificate.range.norm
+    assert certificate.certified_radius(l2_deviation=farthest * (1 + 1e-4)).isinf().all()
+    assert (certificate.l2_deviation(1e6) <= farthest * (1 + 1e-4)).all()
+    assert certificate.certified_radius(l2_deviation=farthest * 0.5).isfinite().all()
+
+
 def test_claims_are_ordered(make, kind):
     reported, population, redrawn = (make(kind, claim=claim) for claim in CLAIMS)
     for size in (0.0, 0.05, 0.2):

@@ -21,9 +21,16 @@ THRESHOLDS = {
     "l2_deviation": {"l2_deviation": 0.3},
     "region_mass": {"region_mass": 0.3},
 }
-# Bounds that were not quite safe and are mended since: a little weaker, and why.
+# What has changed since, and why: answers are weaker, by at most a relative tolerance.
+LAW = (
+    "every answer of the comparator is by its own law, where some were by Neyman and Pearson's",
+    1.0,
+)
 MENDED = {
-    ("renyi", "overlap"): "rounding may add to the sum of a map, which the route took to be one",
+    ("renyi", "overlap"): ("rounding may add to the sum of a map, which was taken for one", 1e-3),
+    ("lecuyer", "certified_share"): LAW,
+    ("lecuyer", "pixels"): LAW,
+    ("lecuyer", "rank"): LAW,
 }
 
 
@@ -57,8 +64,12 @@ def test_answers_are_those_of_the_version_that_saved_it(name):
             assert found == saved[key], key
             continue
         before, now = np.array(saved[key]), found.numpy()
-        if (name, key.split()[1] if " " in key else key) in MENDED:
-            assert (now <= before).all(), key
-            np.testing.assert_allclose(now, before, rtol=1e-3, err_msg=key)
+        topic = name, key.split()[1] if " " in key else key
+        if topic in MENDED:
+            reason, tolerance = MENDED[topic]
+            larger_is_weaker = topic[1] == "rank"
+            assert (now >= before if larger_is_weaker else now <= before).all(), reason
+            if tolerance < 1.0:
+                np.testing.assert_allclose(now, before, rtol=tolerance, err_msg=reason)
         else:
             np.testing.assert_allclose(now, before, rtol=1e-12, atol=0, err_msg=key)

@@ -22,7 +22,9 @@ class MapAnswers(Asked):
         Proof for the reported map: let w be a unit vector with :math:`w\cdot\hat h = -\|\hat h\|
         \sin t`. Then :math:`w\cdot h(x) \le -\|\hat h\|\sin t + R`, and where that is at most
         :math:`-A`, :math:`w\cdot h(x+\delta) \le 0`. So the perturbed map lies in no direction at
-        an angle beyond t with :math:`\|\hat h\| \sin t = R + A`.
+        an angle beyond t with :math:`\|\hat h\| \sin t = R + A`. The law's constant wants
+        :math:`w\cdot h(x) < -A` strictly: were the perturbed map at an angle beyond t < 90 degrees,
+        take for w that of an angle a little beyond t, for which the inequality is strict.
 
         Args:
             epsilon: perturbation size, >= 0, a number or ``(N,)``.

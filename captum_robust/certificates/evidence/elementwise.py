@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,17 +76,26 @@ class ElementwiseEvidence:
 
     def decisions(self, shift: float) -> pixels.Decisions:
         """Important, unimportant or abstain, ``(m,)``, after a shift."""
-        return pixels.pixel_decisions(*self.after(shift))
+        stays_in, stays_out = self._decision_limits
+        decisions = np.full(self.means.shape, pixels.ABSTAIN, dtype=np.int8)
+        decisions[shift < stays_in] = pixels.IMPORTANT
+        decisions[shift < stays_out] = pixels.UNIMPORTANT
+        return decisions
 
     def decision_shifts(self) -> Array:
-        """The shift up to which each feature's decision holds, ``(m,)``; negative for none.
+        """The shift up to which each feature's decision holds, ``(m,)``; negative for none."""
+        return np.maximum(*self._decision_limits)
+
+    @cached_property
+    def _decision_limits(self) -> tuple[Array, Array]:
+        """The shifts below which each feature stays in, and out of, most samples' top.
 
         A mean p stays above 1/2 as long as it stays above 1 - p: by symmetry of every law the two
         meet at 1/2.
         """
         stays_in = self.law.separation(self.lower, 1.0 - self.lower, self.dimension, self.margin)
         stays_out = self.law.separation(1.0 - self.upper, self.upper, self.dimension, self.margin)
-        return np.maximum(stays_in, stays_out)
+        return stays_in, stays_out
 
 
 def elementwise_evidence(
@@ -130,14 +139,14 @@ def _evidence_of(certificate: CertificateData, example: int, alpha: float) -> El
         upper=upper,
         margin=2.0 * fresh,
         known_top=certificate.claim != "population",
-        law=_law_of(certificate),
+        law=law_of(certificate),
         dimension=certificate.shift.dimension,
         zero=-low / width,
-        total=known.total / width,
+        total=known.total * (1.0 if known.binary else 1.0 + NORM_SLACK) / width,
     )
 
 
-def _law_of(certificate: CertificateData) -> NoiseLaw:
+def law_of(certificate: CertificateData) -> NoiseLaw:
     """The noise law, which answers as its comparator does where that is asked for."""
     law = certificate.shift.law
     if certificate.terms.route != "lecuyer":

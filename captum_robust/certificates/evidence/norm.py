@@ -90,7 +90,12 @@ class NormEvidence:
 
     def deviation(self, shifts: Array) -> Array:
         """Certified l2 deviations at shifts ``(N,)``."""
-        return (self.offset + self.moved(shifts)) * (1.0 + 1e-12)
+        return np.minimum((self.offset + self.moved(shifts)) * (1.0 + 1e-12), self.farthest)
+
+    @property
+    def farthest(self) -> float:
+        """No two maps of norm at most M are farther apart, averages and expectations included."""
+        return float(np.sqrt(2.0) if self.nonnegative else 2.0) * self.bound * (1.0 + 1e-12)
 
     def shift_of_cosine(self, cosine: float) -> Array:
         """Largest shifts ``(N,)`` at which the cosine is certified; -inf where it never is."""
@@ -106,6 +111,7 @@ class NormEvidence:
     def shift_of_deviation(self, deviation: Array | float) -> Array:
         """Largest shifts ``(N,)`` at which the deviation is certified; -inf where it never is."""
         shifts = self._shift_of_move(deviation - self.offset, self._norm_inverse)
+        shifts = np.where(deviation >= self.farthest, np.inf, shifts)
         return _step_down(shifts, lambda tried: self.deviation(tried) <= deviation)
 
     def _shift_of_move(self, allowed: Array, inverse: Callable[[Array], Array]) -> Array:

@@ -126,6 +126,22 @@ class LecuyerGaussianNoise(GaussianNoise):
 
     name = "Gaussian, by differential privacy"
 
+    def lower(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:
+        r"""The larger of :math:`e^{-\varepsilon}(p-\delta)` and
+        :math:`1 - e^\varepsilon(1-p) - \delta` over budgets: privacy of s and of 1 - s.
+        """
+        means, shift = np.broadcast_arrays(np.asarray(mean, float), _checked(shift))
+
+        def least(budget: Array) -> Array:
+            delta, grown = gaussian_mechanism_delta(budget, shift), np.exp(budget)
+            return np.maximum((means - delta) / grown, 1.0 - grown * (1.0 - means) - delta)
+
+        found = np.clip(_best_budget(least, means.shape) - 1e-12, 0.0, 1.0)
+        return np.where(shift > 0.0, found, means)
+
+    def upper(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:
+        return 1.0 - self.lower(1.0 - np.asarray(mean, float), shift, dimension)
+
     def separation(
         self, lower: ArrayLike, upper: ArrayLike, dimension: int, margin: ArrayLike = 0.0
     ) -> Array:

@@ -10,6 +10,7 @@ import torch
 
 from captum_robust.certificates.budget import ELEMENTWISE
 from captum_robust.certificates.data import CertificateData
+from captum_robust.certificates.evidence.elementwise import law_of
 from captum_robust.certificates.functionals.pixels import ABSTAIN, Decisions, holm_decisions
 from captum_robust.certificates.questions.question import Array, Question
 
@@ -67,7 +68,7 @@ class Pixels(Question):
                 "theirs."
             )
         alpha, shift = self.alpha(certificate, ELEMENTWISE), certificate.shift
-        limits = shift.law.upper(0.5, shifts, shift.dimension)
+        limits = law_of(certificate).upper(0.5, shifts, shift.dimension)
         return [
             holm_decisions(mean, certificate.nt_samples, alpha, float(limit))
             for mean, limit in zip(certificate.mean.numpy(), limits, strict=True)

@@ -17,7 +17,12 @@ Index = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Precedes(Question):
-    """Whether one feature is certified to stay above another.
+    r"""Whether one feature is certified to stay above another.
+
+    Strictly above, at every size up to the one asked about: the limit t of
+    :meth:`~captum_robust.noise.NoiseLaw.separation` has
+    :math:`\mathrm{lower}(l_i, s) > \mathrm{upper}(u_j, s)` for all s < t, and only shifts below it
+    are certified.
 
     Attributes:
         first, second: indices into the vector of all features, or into the map.

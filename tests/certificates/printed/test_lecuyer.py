@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from captum.attr import Saliency
 from scipy import optimize, special
 
+from captum_robust.attr import SparsifiedSmoothGrad
 from captum_robust.certificates.functionals.overlap import displacement_shifts
 from captum_robust.certificates.printed.lecuyer import (
     LecuyerGaussianNoise,
@@ -13,6 +16,7 @@ from captum_robust.certificates.printed.lecuyer import (
     lecuyer_floor,
     lecuyer_separation,
 )
+from captum_robust.examples import example_model
 from captum_robust.noise import GaussianNoise
 
 BUDGETS = np.geomspace(1e-5, 1.0, 200_001)
@@ -114,6 +118,33 @@ def test_stands_in_for_the_gaussian_law_in_an_overlap():
     assert (np.diff(ours[ours > 0]) >= 0).all()
     assert (ours <= tight).all()
     assert np.array_equal(np.isinf(ours), np.isinf(tight))
+
+
+def test_bounds_on_one_mean_are_valid_and_meet_at_no_shift():
+    law, tight = LecuyerGaussianNoise(), GaussianNoise()
+    means, shifts = np.meshgrid(np.linspace(0, 1, 41), np.linspace(0, 1.5, 16))
+    assert (law.lower(means, shifts, 9) <= tight.lower(means, shifts, 9) + 1e-12).all()
+    assert (law.upper(means, shifts, 9) >= tight.upper(means, shifts, 9) - 1e-12).all()
+    np.testing.assert_array_equal(law.lower(means[0], 0.0, 9), means[0])
+    t, p = 0.05, 0.8
+    slow = (np.exp(-BUDGETS) * (p - gaussian_mechanism_delta(BUDGETS, t))).max()
+    assert float(law.lower(p, t, 9)) >= slow - 1e-9
+
+
+@pytest.mark.parametrize("route", ["best", "lecuyer"])
+@pytest.mark.parametrize("claim", ["reported", "redrawn"])
+def test_pixels_and_their_radii_are_of_one_law(route, claim):
+    smooth = SparsifiedSmoothGrad(Saliency(example_model()), keep=2)
+    certificate = smooth.certify(
+        torch.linspace(-1, 1, 12).reshape(3, 4),
+        target=0, stdevs=0.5, nt_samples=3000, seed=0, route=route, claim=claim,
+    )  # fmt: skip
+    radii = certificate.pixel_radius()
+    assert (radii > 0).any()
+    for share in (0.5, 0.999, 1.001, 2.0):
+        for size in radii[radii > 0].unique().tolist():
+            decided = certificate.pixels(size * share) >= 0
+            assert torch.equal(decided, radii > size * share)
 
 
 def test_refuses_a_negative_shift():

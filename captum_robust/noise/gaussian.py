@@ -56,11 +56,15 @@ class GaussianNoise(NoiseLaw):
         )
         ordered = low - high > rest
         with np.errstate(invalid="ignore"):
-            shift = (special.ndtri(low) - special.ndtri(high)) / 2.0
+            first, second = special.ndtri(low), special.ndtri(high)
+            shift = (first - second) / 2.0
+            # Rounded down: quantiles are off by a few units in the last place.
+            below = shift - 1e-14 * (np.abs(first) + np.abs(second))
+        shift = np.where(np.isfinite(below), np.clip(below, 0.0, None), shift)
         shift = np.where(ordered, shift, -np.inf)
         if not rest.any():
             return shift
-        return self._bisect_margin(low, high, rest, shift)
+        return self._bisect_margin(low, high, rest + 1e-14, shift)
 
     def _bisect_margin(self, low: Array, high: Array, margin: Array, shift: Array) -> Array:
         """Shrinks shifts until the gap left is at least ``margin``; the safe end is returned.

@@ -170,7 +170,7 @@ class NoiseLaw(ABC):
     ) -> Array:
         r"""The shift up to which one mean stays above another.
 
-        Returns the largest :math:`t` with
+        Returns the largest :math:`t`, rounded down, with
         :math:`\mathrm{lower}(l, s) > \mathrm{upper}(u, s) + \text{margin}` for all :math:`s < t`.
 
         Args:
@@ -183,7 +183,9 @@ class NoiseLaw(ABC):
             Shifts in standard deviations; ``-inf`` where the order does not hold at shift 0.
         """
         gap = np.asarray(lower, float) - np.asarray(upper, float) - np.asarray(margin, float)
-        shift = self.inverse_total_variation(np.clip(gap, 0.0, None) / 2.0, dimension)
+        # Rounded down: by what the difference and the inverse may be off.
+        allowed = np.clip(gap - 1e-15, 0.0, None) / 2.0
+        shift = self.inverse_total_variation(allowed, dimension) * (1.0 - 2e-13)
         return np.where(gap > 0.0, shift, -np.inf)
 
     def norm_shift(self, shift: ArrayLike, dimension: int, nonnegative: bool = False) -> Array:

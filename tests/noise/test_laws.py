@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
+import mpmath
 import mpmath as mp
 import numpy as np
 import pytest
@@ -194,6 +195,23 @@ def test_separation_is_exactly_the_supremum(law, margin):
     assert not holds(after)[found].any()
     for share in (0.0, 0.3, 0.7):  # for all shifts below, not only just below
         assert holds(share * separation)[found].all()
+
+
+def test_gaussian_separation_is_never_above_the_exact_one():
+    """Against 30 digits, means close to 0 and 1 among them."""
+    rng = np.random.default_rng(0)
+    tails = 10.0 ** rng.uniform(-15, -0.5, (2, 400))
+    means = np.concatenate([rng.uniform(0, 1, (2, 400)), [1 - tails[0], tails[1]]], axis=1)
+    high, low = np.sort(means, axis=0)
+    with mpmath.workdps(30):
+        first, second = (
+            [mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(float(mean)) - 1) for mean in side]
+            for side in (low, high)
+        )
+        exact = [(a - b) / 2 for a, b in zip(first, second, strict=True)]
+        found = GaussianNoise().separation(low, high, 5)
+        assert all(one <= truth for one, truth in zip(found.tolist(), exact, strict=True))
+        np.testing.assert_allclose(found, [float(one) for one in exact], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=names)

@@ -20,21 +20,18 @@ from captum_robust.attr import Abs, SmoothedAttribution, Sparsify
 from captum_robust.audit.ask.methods import METHODS, Method
 from captum_robust.certificates import Certificate, Confidence, Question
 from captum_robust.examples import example_model
-from captum_robust.metrics import SIMILARITIES, Scale, random_perturbation_similarity
+from captum_robust.metrics import Scale, random_perturbation_similarity
 from captum_robust.noise import GaussianNoise, NoiseLaw, known_laws
-from captum_robust.robust import AttributionAttack, Ball
-from tests.helpers import extension
+from captum_robust.robust import AttributionAttack
 from tests.helpers.coverage import covers
+from tests.helpers.members import new_members
 
 
 @pytest.fixture(scope="module", autouse=True)
-def only_here() -> Iterator[None]:
-    """Other tests that list a family do not meet these members."""
-    yield
-    Question.forget("feature_value")
-    Confidence.forget("second-moment")
-    SIMILARITIES.pop("sign_agreement", None)
-    Ball.names.pop("pairs", None)
+def members() -> Iterator[None]:
+    global extension
+    with new_members() as extension:
+        yield
 
 
 @pytest.fixture

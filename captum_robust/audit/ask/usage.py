@@ -19,33 +19,23 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 
-# What code of the user's raises, models above all: any built-in error, but none of those below.
-OF_USER_CODE: Final = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+# What code of the user's may end with, models above all; ``sys.exit`` included.
+OF_USER_CODE: Final = (Exception, SystemExit)
 
 
-class UsageError(Exception):
+class Stop(BaseException):
+    """What ends a part of the audit; no ``except Exception`` in the user's code can swallow it."""
+
+
+class UsageError(Stop):
     """A wrong argument or a missing extra; the message says what, and how to mend it."""
 
 
-class AuditFailure(Exception):
+class AuditFailure(Stop):
     """What no argument can mend, such as a full disk; what was finished is kept."""
 
 
-class Skipped(Exception):
+class Skipped(Stop):
     """An example, or one method on it, that cannot be done; the audit goes on without it.
 
     Args:

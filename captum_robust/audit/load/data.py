@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -17,7 +15,8 @@ from torch import Tensor
 
 from captum_robust.audit.ask.fingerprint import file_digest
 from captum_robust.audit.ask.plan import AuditPlan
-from captum_robust.audit.ask.usage import Skipped, UsageError, first_line
+from captum_robust.audit.ask.usage import Skipped, UsageError
+from captum_robust.audit.load.arrays import NotStored, Stored
 from captum_robust.audit.load.images import IMAGE_SUFFIXES, read_image
 
 PIXELS: Final = "pixel values in [0, 1]"
@@ -211,45 +210,55 @@ def read_arrays(path: Path, limit: int | None) -> TensorData:
     """The ``x`` and ``y`` of an ``.npz`` file, without unpickling anything.
 
     ``x`` is uint8 ``(N, H, W)`` or ``(N, H, W, C)``, or floating point ``(N, C, H, W)``; ``y``, if
-    there, holds classes ``(N,)``.
+    there, holds classes ``(N,)``. Rows beyond the limit are not kept in memory.
 
     Raises:
         UsageError: if it does not.
     """
     try:
-        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as file:
-            x = file["x"]
-            y = file["y"] if "y" in file.files else None
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        said = "pickled objects are refused" if "allow_pickle" in str(error) else first_line(error)
+        x = Stored.open(path, "x")
+        y = Stored.open(path, "y", missing=True)
+        kept = x.rows if limit is None else min(limit, x.rows)
+        inputs, unit, bounds = as_images(x.read(kept), x.extremes)
+        truths = None if y is None else _classes(y, x.rows, kept)
+    except NotStored as error:
         raise UsageError(
-            f"`--data` {str(path)!r} must hold arrays `x` and, where known, `y`: {said}"
+            f"`--data` {str(path)!r} must hold arrays `x` and, where known, `y`: {error}."
         ) from None
-    inputs, unit, bounds = as_images(x)
-    if y is not None and (y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer)):
-        raise UsageError(
-            f"`--data` must hold one whole number in `y` for each of the {len(x)} rows of `x`, "
-            f"got {y.dtype} of shape {y.shape}."
-        )
-    count = len(x) if limit is None else min(limit, len(x))
     return TensorData(
-        inputs[:count],
-        None if y is None else torch.from_numpy(y.astype(np.int64))[:count],
-        range(count),
-        title=f"{len(x):,} examples",
-        facts={"data": f"{path.name}: {len(x):,} examples of shape {tuple(inputs.shape[1:])}"},
+        inputs,
+        truths,
+        range(kept),
+        title=f"{x.rows:,} examples",
+        facts={"data": f"{path.name}: {x.rows:,} examples of shape {tuple(inputs.shape[1:])}"},
         unit=unit,
         bounds=bounds,
     )
 
 
-def as_images(x: np.ndarray[Any, Any]) -> tuple[Tensor, str, tuple[float, float]]:
+def _classes(y: Stored, rows: int, kept: int) -> Tensor:
+    """The classes of the rows that are kept."""
+    if y.shape != (rows,) or not np.issubdtype(y.dtype, np.integer):
+        raise UsageError(
+            f"`--data` must hold one whole number in `y` for each of the {rows} rows of `x`, "
+            f"got {y.dtype} of shape {y.shape}."
+        )
+    return torch.from_numpy(y.read(kept).astype(np.int64))
+
+
+def as_images(
+    x: np.ndarray[Any, Any], extremes: Callable[[], tuple[float, float]]
+) -> tuple[Tensor, str, tuple[float, float]]:
     """An array as ``(N, C, H, W)``, its unit and bounds once bytes are divided by 255.
+
+    Args:
+        x: the rows that are kept.
+        extremes: gives the smallest and largest finite value of all rows.
 
     Example:
         >>> import numpy as np
         >>> from captum_robust.audit.load.data import as_images
-        >>> images, unit, bounds = as_images(np.zeros((2, 4, 5, 3), dtype=np.uint8))
+        >>> images, unit, bounds = as_images(np.zeros((2, 4, 5, 3), np.uint8), lambda: (0, 0))
         >>> images.shape, unit
         (torch.Size([2, 3, 4, 5]), 'pixel values in [0, 1]')
 
@@ -261,8 +270,7 @@ def as_images(x: np.ndarray[Any, Any]) -> tuple[Tensor, str, tuple[float, float]
         return last.permute(0, 3, 1, 2), PIXELS, (0.0, 1.0)
     if np.issubdtype(x.dtype, np.floating) and x.ndim == 4 and x.size:
         inputs = torch.from_numpy(x.astype(np.float32))
-        finite = inputs[torch.isfinite(inputs)]
-        low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+        low, high = extremes()
         if low >= 0 and high <= 1:
             return inputs, PIXELS, (0.0, 1.0)
         return inputs, "values of the inputs", (low, high)

@@ -23,6 +23,8 @@ from captum_robust.audit.ask.usage import Skipped
 IMAGE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAP_COLOURS: Final = "viridis"  # perceptually uniform, readable without red and green
 
+# By content, whatever the name says: Pillow hands other formats, such as EPS, to other programs.
+_FORMATS: Final = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _EIGHT_BITS: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 _LEVELS: Final = 16  # colours of a map's picture, half a byte each
 _LARGEST: Final = 96
@@ -41,7 +43,7 @@ def read_image(path: Path, size: int | None = None, gray: bool = False) -> Tenso
         Skipped: if it cannot be read, or has more than eight bits a channel.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=_FORMATS) as file:
             if file.mode not in _EIGHT_BITS:
                 raise Skipped(f"unreadable: {file.mode} pixels; convert it to eight bits")
             picture = file.convert("L" if gray else "RGB")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,10 @@ from captum_robust.audit.ask.imported import import_name, told
 from captum_robust.audit.ask.option import Normalization
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.ask.rules import IMPORTED
-from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError, first_line
-from captum_robust.audit.load.exported import load_exported, load_script
+from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError
+from captum_robust.audit.load.program.archive import Refused, load_tensors
+from captum_robust.audit.load.program.exported import load_exported
+from captum_robust.audit.load.program.script import load_script
 
 _TORCHVISION: Final = "torchvision:"
 
@@ -99,18 +100,23 @@ def normalized(model: nn.Module, plan: AuditPlan) -> nn.Module:
 def _from_file(path: Path, plan: AuditPlan) -> Model:
     """An exported graph or a TorchScript file, told apart by what is inside."""
     names = _members(path)
-    if any(name.endswith("/constants.pkl") for name in names):
-        module, kind = load_script(path, plan.device), "TorchScript"
-    elif any(name.split("/")[-1] in ("archive_format", "version") for name in names) and any(
-        "/models/" in f"/{name}" or name == "serialized_exported_program.json" for name in names
-    ):
-        module, kind = load_exported(path, plan.device), "torch.export"
-    else:
+    try:
+        if any(name.endswith("/constants.pkl") for name in names):
+            module, kind = load_script(path, plan.device), "TorchScript"
+        elif any(name.endswith(("models/model.json", "exported_program.json")) for name in names):
+            module, kind = load_exported(path), "torch.export"
+        else:
+            raise UsageError(
+                f"`--model` {str(path)!r} is neither a torch.export nor a TorchScript file. A "
+                "pickled model is refused, since opening one can run any code; save it by "
+                "torch.export.save, or pass its weights as torchvision:NAME:WEIGHTS, or code of "
+                "yours as module:factory."
+            )
+    except Refused as refused:
         raise UsageError(
-            f"`--model` {str(path)!r} is neither a torch.export nor a TorchScript file. A pickled "
-            "model is refused, since opening one can run any code; save it by torch.export.save, "
-            "or pass its weights as torchvision:NAME:WEIGHTS, or code of yours as module:factory."
-        )
+            f"`--model` {str(path)!r} is refused: {refused}. Export the model anew, or pass it as "
+            "module:factory."
+        ) from None
     facts = {"model file": f"{kind}, {path.name}"}
     return Model(module, f"{path.stem} ({kind})", file_digest(path), facts)
 
@@ -157,25 +163,13 @@ def _from_torchvision(name: str, seed: int) -> Model:
 def _state_dict(path: Path) -> dict[str, Tensor]:
     """A state dict read without running code; one inside a checkpoint is found."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        _refuse_weights(path, "it would have to be unpickled, and that can run any code")
-    except OSError as error:
-        _refuse_weights(path, error.strerror or first_line(error))
-    except OF_USER_CODE as error:  # torch raises whatever a file of another kind leads to
-        _refuse_weights(path, f"it is no such file, or damaged ({type(error).__name__})")
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        _refuse_weights(path, "it holds something else")
-    return dict(found)
-
-
-def _refuse_weights(path: Path, reason: str) -> NoReturn:
-    raise UsageError(
-        f"`--model` needs weights that hold tensors alone (a state dict), got {str(path)!r}: "
-        f"{reason.rstrip('.')}."
-    )
+        return load_tensors(path)
+    except (Refused, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"`--model` needs weights that hold tensors alone (a state dict), got {str(path)!r}: "
+            f"{reason}."
+        ) from None
 
 
 def _untrained(architecture: str, seed: int, **settings: Any) -> nn.Module:

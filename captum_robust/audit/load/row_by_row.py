@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError, first_line
-from captum_robust.audit.load.exported import InChunks
+from captum_robust.audit.load.program.exported import InChunks
 
 _TOLERANCE: Final = 1e-3  # of the largest score; batches of another size are summed otherwise
 

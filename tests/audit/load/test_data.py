@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -165,10 +166,36 @@ def test_printable_text_has_one_line_and_one_direction() -> None:
     ],
 )
 def test_arrays_become_images(x: np.ndarray, shape: tuple[int, ...], bounds: object) -> None:
-    inputs, unit, found = as_images(x)
+    inputs, unit, found = as_images(x, lambda: (np.float32(x.min()), np.float32(x.max())))
     assert tuple(inputs.shape) == (3, *shape)
     assert found == (bounds or (np.float32(x.min()), np.float32(x.max())))
     assert (unit == "pixel values in [0, 1]") == (bounds is not None)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_rows_beyond_the_limit_take_no_memory(save: object, tmp_path: Path) -> None:
+    x = RANDOM.random((200, 1, 200, 200)).astype(np.float32) * 3 - 1
+    save(tmp_path / "d.npz", x=x, y=np.arange(200))
+    size, extremes = x.nbytes, (float(x.min()), float(x.max()))
+    first = torch.from_numpy(x[:1].copy())
+    del x
+    tracemalloc.start()
+    data = open_data(plan_of(tmp_path / "d.npz", limit=1))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size
+    assert torch.equal(data.load(0).inputs, first)
+    assert data.bounds == extremes  # of all rows
+
+
+def test_arrays_stored_column_by_column_are_the_same(tmp_path: Path) -> None:
+    x = RANDOM.integers(0, 256, (3, 5, 6, 3), dtype=np.uint8)
+    np.savez(tmp_path / "d.npz", x=np.asfortranarray(x))
+    data = open_data(plan_of(tmp_path / "d.npz", limit=2))
+    assert len(data.ids) == 2
+    for row in range(2):
+        expected = torch.from_numpy(x[row]).permute(2, 0, 1).float() / 255
+        assert torch.equal(data.load(row).inputs[0], expected)
 
 
 def test_arrays_are_read_row_by_row(tmp_path: Path) -> None:

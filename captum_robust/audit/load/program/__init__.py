@@ -1,0 +1,1 @@
+"""Models in files, read by an allow-list: nothing in a file can run code."""

@@ -27,7 +27,7 @@ from captum_robust.metrics import topk_intersection
 from captum_robust.robust import AttributionAttack, TopKAttack
 
 # The ball of an attack for the norm that a certificate is about, of plain input units.
-NORMS: Final = {"l2 norm": "L2"}
+NORMS: Final = {"l2 norm": "L2", "l1 norm": "L1"}
 UNSMOOTHED_NORM: Final = "l2 norm"
 
 SETTINGS: Final = AttackSettings()

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def plan_of(data: Path, **settings: object) -> AuditPlan:
-    return AuditPlan(data=str(data), limit=None, **settings)
+    return AuditPlan(**{"data": str(data), "limit": None, **settings})
 
 
 def test_images_come_in_the_order_of_their_names(folder: Path) -> None:

@@ -17,13 +17,13 @@ from captum_robust.audit.measure.attacks import (
     AttackOutcome,
     attack_method,
     attackable,
+    norm_of,
     redrawn,
     top_attack,
 )
 from captum_robust.audit.measure.explanation import Purpose, explanation, seed_for
 from captum_robust.audit.measure.runner import cost, run_method
 from captum_robust.certificates import Certificate
-from captum_robust.noise import UniformBoxNoise
 from tests.audit.conftest import GENTLE, SMALL, Report, run_audit
 
 FALSE_SAMPLES = 10**6
@@ -140,11 +140,25 @@ def test_a_value_below_the_certified_one_is_a_contradiction() -> None:
     assert replace(outcome, certified=None).contradicted == []
 
 
-def test_only_l2_certificates_are_attacked(plan: AuditPlan, subject: Subject) -> None:
-    certificate = certify(replace(plan, nt_samples=4), subject, "uniform")
-    assert attackable(certificate) and attackable(None)
-    boxed = replace(certificate, shift=replace(certificate.shift, law=UniformBoxNoise()))
-    assert not attackable(boxed)
+@pytest.mark.usefixtures("gentle")
+def test_a_method_is_attacked_in_the_norm_of_its_noise_law(
+    plan: AuditPlan, subject: Subject
+) -> None:
+    """Box noise certifies l1 balls; the attack's points lie in one and reach its surface."""
+    few = replace(plan, nt_samples=40, epsilon=0.5)
+    certificate = certify(few, subject, "box")
+    assert norm_of(certificate) == "l1 norm" and attackable(certificate)
+    found = attack_method("box", few, subject, certificate)
+    assert found.norm == "l1 norm"
+    assert all(outcome.contradicted == [] for outcome in found.outcomes)
+    points = top_attack("box", few, subject, "l1 norm").perturb(
+        subject.inputs, radius=0.5, target=subject.targets, step_num=4, seed=0
+    )
+    moved = (points - subject.inputs).flatten(1).norm(p=1, dim=1)
+    assert (moved > 0.05).all() and (moved <= 0.5 * (1 + 1e-5)).all()
+    weighted = replace(certificate.shift, smallest=certificate.shift.smallest / 2)
+    other = replace(certificate, shift=weighted)
+    assert attackable(other) == (norm_of(other) == "l1 norm")
 
 
 @pytest.mark.usefixtures("trained", "gentle")

@@ -1,8 +1,8 @@
-"""Targets: which outputs are explained, in any of Captum's forms."""
+"""Targets: which outputs are explained, in any of Captum's forms; and what a net predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import TargetType
 from captum_robust._base.rows import Rows
+
+Prediction = Callable[[Any], Tensor]
 
 
 def as_target(target: Any, count: int) -> Any:
@@ -110,3 +112,43 @@ def class_targets(target: TargetType, count: int) -> Tensor | None:
         return None
     classes = torch.as_tensor(target).flatten()
     return classes.expand(count) if classes.numel() in (1, count) else None
+
+
+def predicted(outputs: Any, rows: int, prediction: Prediction | None = None) -> Tensor:
+    """The label of each row, ``(rows,)`` int64.
+
+    Args:
+        outputs: what the net gave.
+        rows: number of rows that the net was given.
+        prediction: turns outputs into integers or booleans, one a row; the largest of
+            ``(rows, classes)`` scores by default.
+
+    Raises:
+        ValueError: if the outputs are no class scores, or a function of the user's does not give
+            one label for each row.
+        TypeError: if its labels are neither integers nor booleans.
+    """
+    if prediction is None:
+        if not has_classes(outputs):
+            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ValueError(
+                "the net must give class scores (N, classes), two classes or more, for a "
+                f"prediction, got {shape}; for other outputs give a function of them, such as "
+                "prediction=lambda outputs: outputs[:, 0] > 0."
+            )
+        return outputs.argmax(1)
+    labels = prediction(outputs)
+    if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+        raise TypeError(f"`prediction` must return a Tensor of integers or booleans, got {kind}.")
+    if labels.shape != (rows,):
+        raise ValueError(
+            f"`prediction` must return one label for each of {rows} rows, ({rows},), got shape "
+            f"{tuple(labels.shape)}."
+        )
+    return labels.to(torch.int64)
+
+
+def has_classes(outputs: Any) -> bool:
+    """Whether outputs are scores of two classes or more, ``(rows, classes)``."""
+    return isinstance(outputs, Tensor) and outputs.dim() == 2 and outputs.shape[1] > 1

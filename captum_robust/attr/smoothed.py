@@ -28,6 +28,7 @@ from captum_robust.attr.method.guards import (
     takes_many_baselines,
     warn_of_dependence,
 )
+from captum_robust.attr.method.watch import watching
 from captum_robust.attr.sampling.evidence import EvidenceCollector
 from captum_robust.attr.sampling.independent import independent_samples
 from captum_robust.attr.sampling.layer import name_of
@@ -86,6 +87,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         *TopKCertificateMixin.questions,
         *RankCertificateMixin.questions,
         *CosineCertificateMixin.questions,
+        "prediction",
     )
     understands_marks: Final = True  # of captum_robust._base.per_example
 
@@ -265,8 +267,8 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             radius: the ball's or box's radius.
             alpha: each answer is wrong with probability of at most ``alpha``, in (0, 1).
             seed: see :meth:`attribute`.
-            masks: boolean regions that broadcast to the maps, for ``region_mass``; chosen before
-                sampling.
+            masks: boolean regions for ``region_mass``, chosen before sampling: of the maps' shape,
+                or of the input's, converted by share (a region 30 % inside counts 0.3).
             claim: what is claimed and by which means; its fields may be given by themselves, such
                 as ``claim="redrawn"``, ``confidence=``, ``route=``, ``questions=`` or ``until=``.
             sampling: how the copies are made and run; its fields may be given by themselves.
@@ -316,8 +318,12 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             shift = Shift.of_level(self.noise, plan.level)
             if goal:
                 shift.of_epsilon(goal.epsilon)  # refused before anything is sampled
-            collector = EvidenceCollector(plan, terms, asked.norm_bound, masks, spec)
-            with collector as evidence, independent_samples(self.attribution_method, plan):
+            bound = asked.norm_bound
+            with (
+                EvidenceCollector(plan, terms, bound, masks, spec, self.transform) as evidence,
+                independent_samples(self.attribution_method, plan),
+                watching(self.attribution_method, asked.prediction) as plan.watch,
+            ):
                 return self._collected(evidence, plan, shift, target, goal, spec.show_progress)
 
     def samples(
@@ -356,14 +362,9 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         spec = routed(sampling or Sampling(), kwargs)
         self._refuse_unknown("samples", kwargs)
         refuse_dependent_samples(self)
-        noise: dict[str, Any] = {
-            "stdevs": stdevs,
-            "radius": radius,
-            "samples": nt_samples,
-            "seed": seed,
-        }
+        noise: dict[str, Any] = {"stdevs": stdevs, "radius": radius, "seed": seed}
         with (
-            self._planned(inputs, spec, kwargs, **noise) as plan,
+            self._planned(inputs, spec, kwargs, samples=nt_samples, **noise) as plan,
             independent_samples(self.attribution_method, plan),
         ):
             yield from self._passes(plan, show_progress=spec.show_progress)
@@ -379,7 +380,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
     ) -> Certificate:
         """The certificate of all samples, or of those that settle the goal."""
         for drawn in self._passes(plan, show_progress=show_progress):
-            evidence.add(drawn.maps, drawn.range, drawn.is_tuple)
+            evidence.add(drawn)
             if goal and evidence.samples in goal.looks:
                 certificate = evidence.certificate(shift, plan.seed, target)
                 if goal.settled(certificate):
@@ -421,11 +422,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         )
 
     def of_rows(self, rows: Tensor) -> SmoothedAttribution:
-        """The smoothing of some examples alone, for a transform with a part for each example.
-
-        Args:
-            rows: numbers of examples, in the order and as often as they are explained.
-        """
+        """The smoothing of examples of these numbers, where the transform has a part for each."""
         if self.transform.examples == 1:
             return self
         part = copy.copy(self)

@@ -27,6 +27,7 @@ ELEMENTWISE: Final = "elementwise"  # intervals of all features at once
 OUTCOMES: Final = "outcomes"  # intervals of all features and of "no feature", for the Renyi route
 NORM: Final = "norm"  # the mean as a vector: its error, its spread and its length
 REGION: Final = "region"  # the mean share inside a mask
+PREDICTION: Final = "prediction"  # how often the net predicts the explained label
 
 # -- 1 and 2: examples, looks and events ------------------------------------------------------
 
@@ -155,6 +156,7 @@ _WORDS: Final = {
     "lower": "lower bound on the mean share",
     "upper": "upper bound on the mean share",
     "variance": "variance of the share",
+    "votes": "share of copies with the explained label",
 }
 
 
@@ -247,6 +249,9 @@ class Budget:
             here, fresh = at_both_inputs(alpha, redrawn)
             parts = {"interval": here} | ({"fresh": fresh} if redrawn else {})
             pieces = 2 * (self.features + (event == OUTCOMES))
+        elif event == PREDICTION:
+            here, fresh = at_both_inputs(alpha, redrawn)
+            parts = {"votes": here} | ({"fresh": fresh} if redrawn else {})
         for part, share in parts.items():
             yield Share(names, event, part, share, pieces)
 

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, Final, Literal, get_args
 
 from captum_robust._base.checks import check_choice, check_number
+from captum_robust._base.targets import Prediction
 from captum_robust.certificates.confidence.elementwise.confidence import Confidence
 
 About = Literal["reported", "population", "redrawn"]
@@ -49,6 +50,12 @@ class Claim:
             256, 512, ... samples, alpha shared among the looks, and stops when every example has it
             or will not get it; ``certificate.nt_samples`` says when that was.
         max_samples: the budget of ``until``.
+        prediction: what the net predicts, as a function of its outputs that gives an integer or a
+            boolean for each row, for the question of that name; by default the class of the largest
+            score. One logit, or one label of many: ``lambda out: out[:, 3] > 0``; the class of one
+            pixel: ``lambda out: out[:, :, 8, 8].argmax(1)``; a value within a band:
+            ``lambda out: (out[:, 0] - 2.5).abs() < 0.1``. The certificate is then about what the
+            function gives at the input.
 
     Example:
         >>> import torch
@@ -73,6 +80,7 @@ class Claim:
     questions: Sequence[str] | None = None
     until: Mapping[str, Any] | None = None
     max_samples: int = 8192
+    prediction: Prediction | None = None
 
     @classmethod
     def of(cls, claim: Claim | str | None) -> Claim:

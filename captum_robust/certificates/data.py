@@ -12,8 +12,10 @@ from torch import Size, Tensor
 from captum_robust._base.vectors import unflatten
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairEvidence
+from captum_robust.certificates.confidence.votes import Votes
 from captum_robust.certificates.remembered import Remembered
 from captum_robust.noise.shift import Shift
+from captum_robust.transforms.features import Features
 from captum_robust.transforms.ranges import MapRange
 
 
@@ -33,6 +35,8 @@ class CertificateData:
     variance: Tensor | None = None
     pairs: PairEvidence | None = None
     shares: Tensor | None = None
+    named: Features | None = None
+    votes: Votes | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     remembered: Remembered = field(default_factory=Remembered, init=False, repr=False)
 
@@ -65,6 +69,11 @@ class CertificateData:
     def features(self) -> int:
         """Number of features of a map, m."""
         return self.mean.shape[1]
+
+    @property
+    def words(self) -> Features:
+        """What the features are called, by default by their places."""
+        return Features.of(self.shapes) if self.named is None else self.named
 
     def tensor(self, values: Any) -> Tensor:
         """Answers as a tensor on the inputs' device, numbers as float64."""

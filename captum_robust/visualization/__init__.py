@@ -14,10 +14,14 @@ from captum_robust.visualization.first_order import (
     visualize_margins,
 )
 from captum_robust.visualization.maps import visualize_maps, visualize_radius_sweep
+from captum_robust.visualization.regions import visualize_certified_regions
+from captum_robust.visualization.upsample import Upsample
 
 __all__ = [
+    "Upsample",
     "visualize_attack",
     "visualize_certified_features",
+    "visualize_certified_regions",
     "visualize_curves",
     "visualize_jacobian",
     "visualize_local_linearity",

@@ -64,6 +64,18 @@ def percent_down(share: float) -> str:
     return f"{_plain(percent.quantize(Decimal('0.1'), ROUND_FLOOR, _MANY))} %"
 
 
+def percent_up(share: float) -> str:
+    """A share in percent with one place at most, rounded up.
+
+    Example:
+        >>> from captum_robust._base.numbers.rounding import percent_up
+        >>> percent_up(0.9991), percent_up(0.29)
+        ('100 %', '29 %')
+    """
+    percent = 100 * _decimal(share)
+    return f"{_plain(percent.quantize(Decimal('0.1'), ROUND_CEILING, _MANY))} %"
+
+
 def confidence_percent(alpha: float) -> str:
     """1 - alpha in percent, exact: rounded it would promise more, 100 % for a small alpha.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
@@ -14,13 +13,18 @@ from torch import Tensor
 from captum_robust._base.checks import check_count
 from captum_robust._base.precision import accumulation_dtype
 from captum_robust._base.vectors import feature_shapes, flatten
+from captum_robust.attr.sampling.masks import masks_of_features
 from captum_robust.attr.sampling.moments import MapMoments
+from captum_robust.attr.sampling.passes import Pass
 from captum_robust.attr.sampling.plan import SamplingPlan
 from captum_robust.attr.sampling.spec import Sampling
 from captum_robust.certificates import Certificate, MapRange, Shift
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairMoments
+from captum_robust.certificates.confidence.votes import NO_VOTES, Votes
 from captum_robust.certificates.evidence.norm import NORM_SLACK
+from captum_robust.transforms.features import Features
+from captum_robust.transforms.transform import Transform, as_transform
 
 Maps = tuple[Tensor, ...]
 
@@ -38,6 +42,7 @@ class EvidenceCollector:
         norm_bound: a proven bound on the norm of every map.
         masks: regions, fixed before sampling.
         spec: its ``eig_pairs`` and ``memory_limit`` are used.
+        transform: of the maps, which names their features.
     """
 
     def __init__(
@@ -47,9 +52,11 @@ class EvidenceCollector:
         norm_bound: float | None = None,
         masks: Tensor | Maps | None = None,
         spec: Sampling | None = None,
+        transform: Transform | None = None,
     ) -> None:
         spec = Sampling() if spec is None else spec
         self._plan, self._terms = plan, terms
+        self._transform = as_transform(transform)
         self._norm_bound = norm_bound
         self._masks = masks if masks is None or isinstance(masks, tuple) else (masks,)
         pairs = spec.eig_pairs
@@ -62,6 +69,9 @@ class EvidenceCollector:
         self._shares: list[Tensor] = []
         self._known: MapRange | None = None
         self._is_tuple = False
+        self._named: Features | None = None
+        self._explained: Tensor | None = None
+        self._labels: list[Tensor] = []
         self._stack = ExitStack()
         self.samples = 0
 
@@ -76,10 +86,13 @@ class EvidenceCollector:
     ) -> None:
         self._stack.close()
 
-    def add(self, maps: Maps, before: MapRange, is_tuple: bool) -> None:
-        """Adds transformed maps ``(N, b, *)`` of the range declared by their transform."""
+    def add(self, drawn: Pass) -> None:
+        """Adds the maps of a pass, of the range declared by their transform, and predictions."""
+        maps = drawn.maps
         if self._known is None:
-            self._begin(maps, before, is_tuple)
+            self._begin(drawn)
+        if self._explained is not None and drawn.labels is not None:
+            self._labels.append(drawn.labels.cpu())
         rows = flatten([part.flatten(0, 1) for part in maps])
         if self._known is not None:
             _refuse_beyond(self._known.norm, rows)
@@ -94,11 +107,15 @@ class EvidenceCollector:
             self._shares.append(inside.cpu().double())
         self.samples += samples.shape[1]
 
-    def _begin(self, maps: Maps, before: MapRange, is_tuple: bool) -> None:
+    def _begin(self, drawn: Pass) -> None:
         """Fixes what is known of every map, and what is collected."""
+        maps, shapes = drawn.maps, drawn.base_shapes
+        named = self._transform.features(Features.of(shapes), shapes)
+        self._named = named if named.owners is not None or named.names is not None else None
+        self._explained = self._explained_labels(drawn)
         features = sum(part[0, 0].numel() for part in maps)
-        self._known = before.limited(self._norm_bound, features)
-        self._is_tuple = is_tuple
+        self._known = drawn.range.limited(self._norm_bound, features)
+        self._is_tuple = drawn.is_tuple
         examples = maps[0].shape[0]
         wanted = self._terms.collects_pairs and math.isfinite(self._known.norm)
         if wanted and self._plan.samples >= 8:
@@ -110,7 +127,24 @@ class EvidenceCollector:
                     "`masks` need 0/1 maps; use transform=Abs() >> Sparsify(keep) or "
                     "SparsifiedSmoothGrad."
                 )
-            self._regions = _flat_masks(self._masks, maps) / self._known.total
+            inside = masks_of_features(self._masks, maps, shapes, self._transform)
+            self._regions = inside / self._known.total
+
+    def _explained_labels(self, drawn: Pass) -> Tensor | None:
+        """The label that each map is about, ``(N,)``; None where predictions are not seen."""
+        plan, found = self._plan, None
+        if plan.watch is not None and drawn.labels is not None:
+            given = plan.expanded_arguments(1).get("additional_forward_args")
+            found = plan.watch.explained(plan.arguments.get("target"), plan.inputs, given)
+        if found is None and "prediction" in (self._terms.questions or ()):
+            raise ValueError(NO_VOTES)
+        return None if found is None else found.cpu()
+
+    def _votes(self) -> Votes | None:
+        """The predictions so far, counted."""
+        if self._explained is None or not self._labels:
+            return None
+        return Votes.of(torch.cat(self._labels, dim=1), self._explained)
 
     def certificate(self, shift: Shift, seed: int | None, target: Any) -> Certificate:
         """The certificate of what was added so far."""
@@ -133,30 +167,10 @@ class EvidenceCollector:
             variance=spread,
             pairs=None if self._pairs is None else self._pairs.evidence(),
             shares=torch.cat(self._shares, dim=1) if self._shares else None,
+            named=self._named,
+            votes=self._votes(),
             device=self._plan.inputs[0].device,
         )
-
-
-def _flat_masks(masks: Sequence[Tensor], maps: Maps) -> Tensor:
-    """Masks as 0/1 vectors ``(N, m)``, float64 where the device has it."""
-    if len(masks) != len(maps):
-        raise ValueError(
-            f"`masks` must have one mask for each of {len(maps)} maps, got {len(masks)}."
-        )
-    flat = []
-    for mask, part in zip(masks, maps, strict=True):
-        shape = torch.Size((part.shape[0], *part.shape[2:]))
-        try:
-            fits = torch.broadcast_shapes(mask.shape, shape) == shape
-        except RuntimeError:
-            fits = False
-        if not fits or not ((mask == 0) | (mask == 1)).all():
-            raise ValueError(
-                f"`masks` must be boolean and broadcast to the maps' shape {tuple(shape)}, "
-                f"got {mask.dtype} of shape {tuple(mask.shape)}."
-            )
-        flat.append(mask.to(part.device).expand(shape))
-    return flatten(flat).to(accumulation_dtype(maps[0].device))
 
 
 def _refuse_beyond(norm: float, rows: Tensor) -> None:

@@ -32,6 +32,7 @@ class Pass:
         range: what is known of every map.
         base_shapes: one example's shapes of the base method's maps.
         level: the noise, as resolved at the inputs.
+        labels: what the net predicts at each noisy copy, ``(N, b)``; None where that is not seen.
     """
 
     maps: Maps
@@ -41,6 +42,7 @@ class Pass:
     range: MapRange
     base_shapes: tuple[Size, ...]
     level: NoiseLevel
+    labels: Tensor | None
 
 
 class Smoother(Protocol):
@@ -66,6 +68,8 @@ def one_pass(
     noisy = plan.noisy_inputs(samples)
     if smoother.is_gradient_method:
         noisy = tuple(tensor.requires_grad_() for tensor in noisy)
+    if plan.watch is not None:
+        plan.watch.await_rows(noisy)
     output = called(smoother.attribution_method, plan, noisy, samples)
     output, delta = output if with_delta else (output, None)
     given = _format_tensor_into_tuples(output)
@@ -78,6 +82,9 @@ def one_pass(
     refuse_non_finite(tuple(part.unflatten(0, shape) for part in base), samples)
     maps = tuple(part.unflatten(0, shape) for part in smoother.transform(base))
     refuse_non_finite(maps, samples)
+    labels = None
+    if plan.watch is not None:
+        labels = plan.watch.labels(plan.arguments_of(samples).get("additional_forward_args"))
     return Pass(
         maps=maps,
         dtypes=tuple(part.dtype for part in given),
@@ -87,6 +94,7 @@ def one_pass(
         range=smoother.transform.range(MapRange(), feature_shapes(base)),
         base_shapes=feature_shapes(base),
         level=plan.level,
+        labels=None if labels is None else labels.unflatten(0, shape),
     )
 
 

@@ -17,6 +17,7 @@ from captum_robust._base.per_example import chosen, repeated, settled, unmarked
 from captum_robust._base.streams import BASELINES, METHOD, NOISE, SampleStreams, resolved_seed
 from captum_robust._base.targets import chosen_targets
 from captum_robust._base.vectors import feature_shapes, unflatten
+from captum_robust.attr.method.watch import OutputWatch
 from captum_robust.attr.sampling.spec import Clamp
 from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.levels import NoiseLevel
@@ -47,6 +48,7 @@ class SamplingPlan:
         own_baselines: whether the base method puts all baselines to every row by itself.
         draws: whether the base method draws random numbers of its own.
         one_row: whether it gets one row at a time, so that no two share its draws.
+        watch: sees what the net predicts at the noisy inputs.
     """
 
     inputs: tuple[Tensor, ...]
@@ -64,6 +66,7 @@ class SamplingPlan:
     own_baselines: bool = False
     draws: bool = False
     one_row: bool = False
+    watch: OutputWatch | None = None
 
     def __post_init__(self) -> None:
         self.samples = check_count("nt_samples", self.samples)

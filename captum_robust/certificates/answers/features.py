@@ -8,6 +8,7 @@ from torch import Tensor
 from captum_robust.certificates.answers.asking import Asked
 from captum_robust.certificates.questions.pixels import Pixels
 from captum_robust.certificates.questions.precedes import Index
+from captum_robust.certificates.questions.rank import Rank
 
 
 class FeatureAnswers(Asked):
@@ -45,7 +46,8 @@ class FeatureAnswers(Asked):
         .. math:: \mathrm{lower}(l_i) > \mathrm{upper}(u_j)
 
         Args:
-            first: i, an index into the vector of all features or into the map.
+            first: i, an index into the vector of all features or into the map (without leading axes
+                of length 1), or a feature's name.
             second: j.
             epsilon: perturbation size, >= 0, a number or ``(N,)``.
 
@@ -69,6 +71,18 @@ class FeatureAnswers(Asked):
         """
         found: Tensor | tuple[Tensor, ...] = self.ask("rank", epsilon)
         return found
+
+    def top_radius(self, k: int | float) -> Tensor | tuple[Tensor, ...]:
+        """Perturbation size up to which each feature stays in the top k, all sizes together.
+
+        Args:
+            k: a share in ``(0, 1]`` or a count.
+
+        Returns:
+            Radii in the maps' shape ``(N, *)``, float64; 0 where that is never certified.
+        """
+        self.terms.joint_with("rank")
+        return self.as_maps(Rank().staying_radii(self, k), torch.float64)
 
     def pixels(
         self, epsilon: float | Tensor, simultaneous: bool = True

@@ -8,7 +8,7 @@ from captum_robust.certificates.answers.asking import Asked
 
 
 class MapAnswers(Asked):
-    """Cosine, angle, l2 deviation and region mass."""
+    """Cosine, angle, l2 deviation, region mass and the prediction."""
 
     def cosine(self, epsilon: float | Tensor) -> Tensor:
         r"""Certified cosine similarity between the map and that of any perturbed input.
@@ -77,4 +77,27 @@ class MapAnswers(Asked):
             Shares ``(N,)`` in [0, 1], float64.
         """
         found: Tensor = self.ask("region_mass", epsilon)
+        return found
+
+    def prediction(self, epsilon: float | Tensor) -> Tensor:
+        r"""Certified share of noisy copies at which the net predicts what the map explains.
+
+        .. math:: P(f(x + \delta + \eta) = y) \ge \text{the share, for all }
+                  \|\delta\| \le \epsilon
+
+        Above one half the smoothed classifier, which gives the label that the net predicts most
+        often under the noise, gives that label at every perturbed input.
+        ``certified_radius(prediction=0.5)`` is the size up to which it does, the radius of Cohen
+        et al. (2019).
+
+        Args:
+            epsilon: perturbation size, >= 0, a number or ``(N,)``.
+
+        Returns:
+            Shares ``(N,)`` in [0, 1], float64, rounded down.
+
+        Raises:
+            ValueError: if the net's predictions were not seen.
+        """
+        found: Tensor = self.ask("prediction", epsilon)
         return found

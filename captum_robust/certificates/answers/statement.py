@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from torch import Tensor
 
 from captum_robust._base.checks import check_count
-from captum_robust._base.numbers.rounding import confidence_percent, down
+from captum_robust._base.numbers.rounding import confidence_percent, down, percent_down, percent_up
 from captum_robust.certificates.data import CertificateData
+from captum_robust.certificates.questions.prediction import predicted_interval
 from captum_robust.certificates.questions.question import Question
 
 _COMPARED: Final = {
@@ -32,6 +34,7 @@ def statement(
     lines = [
         f"{certificate.terms.method}: {certificate.nt_samples} samples per example; "
         f"{describe_noise(certificate)}.",
+        *([certificate.words.note] if certificate.words.note else []),
         f"{_probability(certificate, len(examples), len(sentences))} the following holds for "
         f"{_perturbations(certificate, epsilon)}. {_COMPARED[certificate.claim]}:",
     ]
@@ -41,9 +44,13 @@ def statement(
         if not certificate.mean[index].any():
             said = "the smoothed map is zero, so it ranks no features and has no direction"
         lines.append(f"{about}{said}.")
+    lines += _under_noise(certificate, examples)
     lines.append(
         "This is about the smoothed map of that target. "
         "The model's prediction is not certified: it may change."
+        if certificate.votes is None
+        else "This is about the smoothed map of that target and, where named, the smoothed "
+        "classifier. The model's prediction is not certified: it may change."
     )
     return "\n".join(lines)
 
@@ -56,6 +63,34 @@ def _examples(certificate: CertificateData, example: int | None) -> list[int]:
     if check_count("example", example, low=0) >= count:
         raise ValueError(f"`example` must be in [0, {count - 1}], got {example}.")
     return [example]
+
+
+def _under_noise(certificate: CertificateData, examples: Iterable[int]) -> list[str]:
+    """How often the net predicts what the maps explain, and what follows where it seldom does."""
+    votes = certificate.votes
+    if votes is None:
+        return []
+    lower, upper = predicted_interval(certificate)
+    percent = confidence_percent(certificate.alpha)
+    lines = [f"Under this noise the net predicts what the map explains ({percent} intervals):"]
+    seldom = []
+    for index in examples:
+        share = float(votes.shares[index])
+        bounds = f"{percent_down(lower[index])} to {percent_up(upper[index])}"
+        line = f"  example {index}: at {percent_down(share)} of the noisy copies ({bounds})"
+        if votes.other_counts[index]:
+            other = percent_down(votes.other_counts[index] / votes.samples)
+            line += f"; next comes label {votes.others[index]}, at {other}"
+        lines.append(f"{line}.")
+        seldom += [index] if share < 0.5 else []
+    if seldom:
+        several = f"s {', '.join(map(str, seldom))}" if len(seldom) > 1 else f" {seldom[0]}"
+        lines.append(
+            f"In example{several} the map explains a label that the net mostly does not see under "
+            "this noise. Less noise, a net trained under noise, or a map of the label that it does "
+            "see would help."
+        )
+    return lines
 
 
 def describe_noise(certificate: CertificateData) -> str:
@@ -124,13 +159,14 @@ def _sentences(
                 f"questions were {', '.join(kind.name for kind in asked)}."
             )
     shifts = certificate.shift.of_epsilon(epsilon)
-    sentences = []
+    sentences, about_map = [], terms.questions is not None
     for kind in asked:
         own = {name: arguments[name] for name in arguments if name in kind.parameters()}
         said = kind.stated or terms.questions is not None
         if said and kind.takes(own) and kind.admits(certificate):
             sentences.append(kind(**own).sentences(certificate, shifts))
-    if not sentences:
+            about_map |= kind.about_map
+    if not sentences or not about_map:
         raise ValueError(
             "there is nothing to state: give `k` for an overlap, or certify with a transform "
             "of bounded norm such as UnitNorm() for a cosine."

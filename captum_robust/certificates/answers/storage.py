@@ -16,9 +16,11 @@ from torch import Size, Tensor
 from captum_robust._version import __version__
 from captum_robust.certificates.claim import Terms
 from captum_robust.certificates.confidence.pairs import PairEvidence
+from captum_robust.certificates.confidence.votes import Votes
 from captum_robust.certificates.data import CertificateData
 from captum_robust.noise.law import law_named
 from captum_robust.noise.shift import Shift
+from captum_robust.transforms.features import Features
 from captum_robust.transforms.ranges import MapRange
 
 SCHEMA_VERSION: Final = 1
@@ -47,6 +49,8 @@ def to_dict(certificate: CertificateData) -> dict[str, Any]:
         "target": _jsonable(certificate.target),
         "target_is_tuple": isinstance(certificate.target, tuple),
         "pairs": None if certificate.pairs is None else _jsonable(asdict(certificate.pairs)),
+        "named": None if certificate.named is None else certificate.named.to_dict(),
+        "votes": None if certificate.votes is None else _jsonable(asdict(certificate.votes)),
         "norms": certificate.mean.norm(dim=1).tolist(),
     }
 
@@ -59,6 +63,8 @@ def save(certificate: CertificateData, path: str | Path) -> None:
             kept = getattr(certificate, name)
             if kept is not None:
                 arrays[name] = kept.numpy()
+        if certificate.named is not None and certificate.named.owners is not None:
+            arrays["owners"] = certificate.named.owners.numpy().astype(np.int32)
         np.savez_compressed(file, text=np.array(json.dumps(to_dict(certificate))), **arrays)
 
 
@@ -72,6 +78,7 @@ def load(path: str | Path) -> dict[str, Any]:
                 torch.from_numpy(file[name]) if name in file else None
                 for name in ("variance", "shares")
             )
+            owners = file.get("owners")
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"`path` must be a file that a certificate's `save` wrote, got {path} ({error})."
@@ -82,6 +89,8 @@ def load(path: str | Path) -> dict[str, Any]:
             f"it was written by captum_robust {saved['captum_robust']}."
         )
     noise, limits = saved["noise"], saved["range"]
+    shapes = tuple(Size(shape) for shape in saved["shapes"])
+    named, votes = saved.get("named"), saved.get("votes")
     smallest = torch.tensor(noise["smallest_stdevs"], dtype=torch.float64)
     return {
         "terms": Terms(**{name: _tuple(value) for name, value in saved["terms"].items()}),
@@ -90,7 +99,9 @@ def load(path: str | Path) -> dict[str, Any]:
         "variance": variance,
         "shares": shares,
         "pairs": _pairs(saved["pairs"]),
-        "shapes": tuple(Size(shape) for shape in saved["shapes"]),
+        "named": None if named is None else Features.from_dict(named, shapes, owners),
+        "votes": None if votes is None else _votes(votes),
+        "shapes": shapes,
         "is_tuple": saved["is_tuple"],
         "range": MapRange(
             low=-math.inf if limits["low"] is None else limits["low"],
@@ -119,6 +130,12 @@ def _pairs(saved: dict[str, Any] | None) -> PairEvidence | None:
     names = ("traces", "inners", "eigenvalues", "fourths")
     arrays = {name: np.array(saved[name]) for name in names if saved.get(name) is not None}
     return PairEvidence(saved["pairs"], saved["eig_pairs"], **arrays)
+
+
+def _votes(saved: dict[str, Any]) -> Votes:
+    """Votes out of their JSON types."""
+    samples = saved.pop("samples")
+    return Votes(samples, **{name: np.array(value, np.int64) for name, value in saved.items()})
 
 
 def _tuple(value: Any) -> Any:

@@ -74,6 +74,22 @@ class ElementwiseEvidence:
         pair = self.lower[first], self.upper[second]
         return float(self.law.separation(*pair, self.dimension, self.margin))
 
+    def staying_shifts(self, count: int) -> Array:
+        """The shift up to which each feature stays among the top ``count``; ``-inf`` for none.
+
+        A feature is among them as long as fewer than ``count`` others can be as large, that is as
+        long as its lower bound is above the ``count``-th largest upper bound of the others. All
+        upper bounds move by one increasing function, so which feature has that bound is the same
+        at every shift.
+        """
+        features = len(self.lower)
+        if count >= features:
+            return np.full(features, np.inf)
+        largest = np.sort(self.upper)[::-1]
+        among = self.upper >= largest[count - 1]  # without it the next one takes its place
+        rival = np.where(among, largest[count], largest[count - 1])
+        return np.asarray(self.law.separation(self.lower, rival, self.dimension, self.margin))
+
     def decisions(self, shift: float) -> pixels.Decisions:
         """Important, unimportant or abstain, ``(m,)``, after a shift."""
         stays_in, stays_out = self._decision_limits

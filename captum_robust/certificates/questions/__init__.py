@@ -7,6 +7,7 @@ from captum_robust.certificates.questions.l2_deviation import L2Deviation
 from captum_robust.certificates.questions.overlap import Overlap
 from captum_robust.certificates.questions.pixels import Pixels
 from captum_robust.certificates.questions.precedes import Precedes
+from captum_robust.certificates.questions.prediction import Prediction
 from captum_robust.certificates.questions.question import Question
 from captum_robust.certificates.questions.rank import Rank
 from captum_robust.certificates.questions.region_mass import RegionMass
@@ -19,6 +20,7 @@ __all__ = [
     "Overlap",
     "Pixels",
     "Precedes",
+    "Prediction",
     "Question",
     "Rank",
     "RegionMass",

@@ -74,7 +74,7 @@ class Overlap(Question):
 
     def sentences(self, certificate: CertificateData, shifts: Array) -> list[str]:
         count = feature_count("k", self.k, certificate.features)
-        about = f"the top {count} of {certificate.features} features"
+        about = f"the top {count} of {certificate.words.counted(certificate.features)}"
         shares, routes = self.answer(certificate, shifts), self.routes(certificate, shifts)
         return [
             _sentence(float(share), count, about, route)

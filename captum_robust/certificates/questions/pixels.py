@@ -52,9 +52,9 @@ class Pixels(Question):
 
     def sentences(self, certificate: CertificateData, shifts: Array) -> list[str]:
         decided = [int((row != ABSTAIN).sum()) for row in self.decisions(certificate, shifts)]
+        everything = certificate.words.counted(certificate.features)
         return [
-            f"{count} of {certificate.features} features stay in, or out of, the top of most "
-            "noisy samples"
+            f"{count} of {everything} stay in, or out of, the top of most noisy samples"
             for count in decided
         ]
 

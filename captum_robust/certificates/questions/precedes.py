@@ -12,7 +12,7 @@ from captum_robust.certificates.budget import ELEMENTWISE
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.question import Array, Question
 
-Index = int | tuple[int, ...]
+Index = int | str | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Precedes(Question):
     are certified.
 
     Attributes:
-        first, second: indices into the vector of all features, or into the map.
+        first, second: indices into the vector of all features, into the map (without leading
+            axes of length 1), or names of features.
     """
 
     first: Index
@@ -35,29 +36,45 @@ class Precedes(Question):
     event = ELEMENTWISE
 
     def answer(self, certificate: CertificateData, shifts: Array) -> NDArray[np.bool_]:
-        pair = (
-            _flat_index("first", self.first, certificate),
-            _flat_index("second", self.second, certificate),
-        )
-        limits = [one.order_shift(*pair) for one in self.elementwise(certificate)]
+        limits = [
+            one.order_shift(
+                _flat_index("first", self.first, certificate, example),
+                _flat_index("second", self.second, certificate, example),
+            )
+            for example, one in enumerate(self.elementwise(certificate))
+        ]
         return shifts < np.array(limits)
 
     def sentences(self, certificate: CertificateData, shifts: Array) -> list[str]:
-        stays = f"feature {self.first} stays above feature {self.second}"
-        unknown = f"the order of features {self.first} and {self.second} is not certified"
-        return [stays if one else unknown for one in self.answer(certificate, shifts)]
+        said = []
+        for example, holds in enumerate(self.answer(certificate, shifts)):
+            first, second = (
+                _named(name, index, certificate, example)
+                for name, index in (("first", self.first), ("second", self.second))
+            )
+            stays = f"{first} stays above {second}"
+            said.append(stays if holds else f"the order of {first} and {second} is not certified")
+        return said
 
 
-def _flat_index(name: str, index: Index, certificate: CertificateData) -> int:
+def _named(name: str, index: Index, certificate: CertificateData, example: int) -> str:
+    """What a feature is called."""
+    return certificate.words.name(_flat_index(name, index, certificate, example), example)
+
+
+def _flat_index(name: str, index: Index, certificate: CertificateData, example: int = 0) -> int:
     """A feature's place in the vector of all features."""
     shapes, features = certificate.shapes, certificate.features
+    if isinstance(index, str):
+        return certificate.words.index(index, example)
     if isinstance(index, tuple):
-        if len(shapes) != 1 or len(index) != len(shapes[0]):
+        ahead = len(shapes[0]) - len(index) if len(shapes) == 1 else -1
+        if ahead < 0 or any(size != 1 for size in shapes[0][:ahead]):
             raise ValueError(
                 f"`{name}` must be an int, or an index into one map of shape "
                 f"{[tuple(shape) for shape in shapes]}, got {index}."
             )
-        return int(np.ravel_multi_index(index, tuple(shapes[0])))
+        return int(np.ravel_multi_index((0,) * ahead + index, tuple(shapes[0])))
     if not 0 <= check_count(name, index, low=0) < features:
         raise ValueError(f"`{name}` must be in [0, {features - 1}], got {index}.")
     return index

@@ -46,6 +46,7 @@ class Question(ABC):
             one number an example, so that it has neither radius nor curve.
         larger_is_stronger: whether a larger answer says more.
         stated: whether it is part of every statement; else only where it was asked for.
+        about_map: whether it is about the map, of which every statement says something.
 
     Example:
         >>> from dataclasses import dataclass
@@ -90,6 +91,7 @@ class Question(ABC):
     thresholds: ClassVar[tuple[float, float] | None] = None
     larger_is_stronger: ClassVar[bool] = True
     stated: ClassVar[bool] = True
+    about_map: ClassVar[bool] = True
 
     _known: ClassVar[dict[str, type[Question]]] = {}
 

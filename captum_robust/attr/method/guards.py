@@ -117,15 +117,21 @@ def refuse_dependent_samples(attribution: Attribution) -> None:
 def warn_of_dependence(attribution: Attribution) -> None:
     """Warns where the base method or the model makes the samples of a pass depend on each other."""
     _warn_of_shared_draws(attribution)
-    for name, module in model_modules(attribution):
+    warn_of_training_mode(attribution)
+
+
+def warn_of_training_mode(function: Any) -> bool:
+    """Warns where a module behind a method or a function mixes examples; whether it did."""
+    for name, module in model_modules(function):
         if mixes_examples(module):
             warnings.warn(
                 f"{described(name, module)} makes maps depend on the batch or on luck; "
                 f"{remedy_for(module)}.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-            return
+            return True
+    return False
 
 
 def _warn_of_shared_draws(attribution: Attribution) -> None:

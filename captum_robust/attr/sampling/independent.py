@@ -15,6 +15,7 @@ from captum_robust.attr.method.forward import innermost
 from captum_robust.attr.method.generators import generators_kept
 from captum_robust.attr.method.guards import described, draws_row_by_row, remedy_for
 from captum_robust.attr.method.modules import model_modules
+from captum_robust.attr.method.outputs import checked_output
 from captum_robust.attr.method.probe import Seen, parts_of, probe, tolerance
 from captum_robust.attr.sampling.plan import SamplingPlan
 
@@ -115,26 +116,6 @@ def _refuse_or_repair(
     if not seen.draws:
         _refuse_method(attribution, seen)
     plan.one_row = not draws_row_by_row(attribution)
-
-
-def checked_output(output: Any) -> Tensor:
-    """What a net returned if it is a Tensor of outputs.
-
-    Raises:
-        TypeError: saying how to wrap a net that returns something else.
-    """
-    if isinstance(output, Tensor):
-        return output
-    fields = [name for name in ("logits", "out", "output") if hasattr(output, name)]
-    if isinstance(output, dict):
-        fields = [name for name, value in output.items() if isinstance(value, Tensor)]
-        take = f'["{fields[0]}"]' if fields else '["logits"]'
-    else:
-        take = f".{fields[0]}" if fields else "[0]"
-    raise TypeError(
-        f"the model must return a Tensor of outputs, got {type(output).__name__}; wrap it: "
-        f"lambda x: model(x){take}."
-    )
 
 
 def _refuse_mixers(attribution: Attribution, seen: Seen) -> None:

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from captum_robust._base.captum_privates import _is_tuple, _run_forward
 from captum_robust._base.checks import check_inputs
 from captum_robust._base.examples import usable
+from captum_robust._base.per_example import (
+    chosen_keywords,
+    repeated,
+    settled_keywords,
+    shared,
+    unmarked,
+)
+from captum_robust._base.targets import as_target, chosen_targets
 from captum_robust._base.vectors import Tensors
 from captum_robust.attr.explainer import explaining_rows
+from captum_robust.attr.method.arguments import explained
+from captum_robust.attr.method.generators import GeneratorStates, generators_kept
+from captum_robust.attr.method.guards import takes_many_baselines, warn_of_training_mode
+from captum_robust.attr.method.modules import ModelState
+from captum_robust.attr.method.outputs import checked_output
+
+_SEED = 0  # of the draws of explanations
 
 Explain = Callable[..., Tensors]
 Forward = Callable[..., Any]
-
-# The arguments of an attribution or attack that may have one row for each example.
-_BY_EXAMPLE: Final = ("target", "baselines", "additional_forward_args", "feature_mask", "mask")
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,10 @@ class Batch:
         ids: the position of each row in the user's batch, ``(N,)``.
         is_tuple: whether the user gave a tuple.
         tracked: whether each of the user's inputs required gradients.
+        unsteady: whether the model is in a mode in which a pass can change it.
+        times: how often each example is repeated.
+        random: not empty once the explanation was seen to draw from a global generator; all
+            explanations get the same random numbers, so that perturbations alone move maps.
     """
 
     explain: Explain
@@ -41,6 +58,9 @@ class Batch:
     ids: Tensor
     is_tuple: bool
     tracked: tuple[bool, ...]
+    unsteady: bool = False
+    times: int = 1
+    random: list[bool] = field(default_factory=list)
 
     @classmethod
     def of(cls, explain: Explain, inputs: Tensors, arguments: Mapping[str, Any]) -> Batch:
@@ -52,7 +72,9 @@ class Batch:
             )
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         examples = check_inputs(tensors)
-        _check_target(arguments.get("target"), examples)
+        unsteady = warn_of_training_mode(explain)
+        ranks = {tensor.dim() for tensor in tensors}
+        arguments = _settled_arguments(explain, arguments, examples, ranks)
         with torch.inference_mode(False):  # maps need graphs
             return cls(
                 explain,
@@ -61,6 +83,7 @@ class Batch:
                 torch.arange(examples),
                 _is_tuple(inputs),
                 tuple(tensor.requires_grad for tensor in tensors),
+                unsteady,
             )
 
     def __len__(self) -> int:
@@ -79,7 +102,7 @@ class Batch:
         """Every row ``times`` times, example-major, as Captum expands its arguments."""
         if times == 1:
             return self
-        return self.select(torch.arange(len(self)).repeat_interleave(times))
+        return replace(self.select(repeated(len(self), times)), times=times)
 
     def pack(self, tensors: tuple[Tensor, ...]) -> Tensors:
         """Inputs in the form the user gave them, detached from every graph but their own."""
@@ -92,8 +115,27 @@ class Batch:
     def maps(self, inputs: tuple[Tensor, ...] | None = None) -> tuple[Tensor, ...]:
         """The maps of ``inputs``, by default of the batch's own; checked, without a graph."""
         inputs = self.inputs if inputs is None else inputs
-        maps = explaining_rows(self.explain, self.ids)(self.pack(inputs), **self.arguments)
+        if self.times > 1 and self.random:
+            return self._maps_by_copy(inputs)
+        explain = explaining_rows(self.explain, self.ids)
+        state = ModelState(self.explain) if self.unsteady else None
+        with generators_kept(self.inputs, _SEED):
+            seeded = GeneratorStates.of(self.inputs)
+            maps = explained(explain, self.pack(inputs), self.arguments)
+            if not self.random and seeded.moved():
+                self.random.append(True)
+        if state is not None:
+            state.restore()
         return tuple(part.detach() for part in self.checked(maps))
+
+    def _maps_by_copy(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Maps of one copy of each example at a time, which all get the same draws."""
+        numbers = torch.arange(len(self)).reshape(-1, self.times)
+        found = []
+        for rows in numbers.unbind(1):
+            part = replace(self.select(rows), times=1)
+            found.append(part.maps(tuple(tensor[rows.to(tensor.device)] for tensor in inputs)))
+        return tuple(torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*found, strict=True))
 
     def checked(self, maps: Any) -> tuple[Tensor, ...]:
         """What the explanation function returned, as a tuple of one finite map for each row."""
@@ -125,8 +167,9 @@ class Batch:
         """The predicted classes ``(N, *)``."""
         with torch.no_grad():
             output = _run_forward(
-                forward_func, inputs, None, self.arguments.get("additional_forward_args")
+                forward_func, inputs, None, unmarked(self.arguments.get("additional_forward_args"))
             )
+        output = checked_output(output)
         if output.dim() < 2 or output.shape[1] < 2:
             raise ValueError(
                 "`forward_func` must return scores of at least two classes, shape (N, classes), "
@@ -137,32 +180,21 @@ class Batch:
 
 def select_arguments(arguments: Mapping[str, Any], rows: Tensor, size: int) -> dict[str, Any]:
     """The arguments of these rows of ``size`` examples; what all examples share stays."""
-    chosen = dict(arguments)
-    for name in _BY_EXAMPLE:
-        if name in chosen:
-            chosen[name] = _select(chosen[name], rows, size, is_target=name == "target")
+    chosen = chosen_keywords(settled_keywords(arguments, size), rows)
+    if "target" in chosen:
+        chosen["target"] = chosen_targets(as_target(chosen["target"], size), rows, size)
     return chosen
 
 
-def _select(value: Any, rows: Tensor, size: int, is_target: bool) -> Any:
-    if isinstance(value, tuple) and not is_target:
-        return tuple(_select(part, rows, size, is_target) for part in value)
-    if isinstance(value, list) and is_target:
-        return [value[row] for row in rows.tolist()]
-    if not isinstance(value, Tensor) or value.dim() == 0 or value.shape[0] != size:
-        return value
-    if is_target and value.numel() == 1:  # one class for all, whatever their number
-        return value
-    return value[rows.to(value.device)]
-
-
-def _check_target(target: Any, examples: int) -> None:
-    if isinstance(target, Tensor):
-        entries = examples if target.numel() == 1 else target.shape[0]
-    else:
-        entries = len(target) if isinstance(target, list) else examples
-    if entries != examples:
-        raise ValueError(
-            f"`target` must be one for all or one for each of the {examples} examples, "
-            f"got {entries}."
-        )
+def _settled_arguments(
+    explain: Explain, arguments: Mapping[str, Any], examples: int, ranks: set[int]
+) -> dict[str, Any]:
+    """The arguments with marks on what all examples share, and the target checked."""
+    found = dict(arguments)
+    owner = getattr(explain, "__self__", None)
+    if "baselines" in found and takes_many_baselines(getattr(owner, "attribution_method", owner)):
+        found["baselines"] = tree_map(shared, found["baselines"])
+    found = settled_keywords(found, examples, ranks)
+    if "target" in found:
+        found["target"] = as_target(found["target"], examples)
+    return found

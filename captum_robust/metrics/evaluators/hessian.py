@@ -14,6 +14,7 @@ from captum_robust._base.checks import check_choice, check_count, check_number
 from captum_robust._base.precision import wide
 from captum_robust._base.streams import SampleStreams
 from captum_robust._base.vectors import Tensors, feature_shapes, flatten, unflatten
+from captum_robust.attr.method.arguments import explained
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.metrics.evaluators.batch import Batch, Explain
 from captum_robust.metrics.evaluators.run import Options
@@ -123,7 +124,8 @@ def _transposed_products(chunk: Batch, directions: _Directions) -> Iterator[Tens
     """Squared norms of the Jacobian's transpose times each direction."""
     leaves = tuple(part.clone().requires_grad_() for part in chunk.inputs)
     with _graph(chunk.explain), torch.enable_grad():
-        maps = chunk.explain(leaves if chunk.is_tuple else leaves[0], **chunk.arguments)
+        given = leaves if chunk.is_tuple else leaves[0]
+        maps = explained(chunk.explain, given, chunk.arguments)
     vector = flatten(chunk.checked(maps))
     for direction in directions.like(vector.detach()):
         if not vector.requires_grad:  # a map that does not depend on the input

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import _run_forward
 from captum_robust._base.checks import check_choice, check_count, check_number
+from captum_robust._base.per_example import unmarked
 from captum_robust._base.precision import wide
 from captum_robust._base.vectors import Tensors, feature_shapes, flatten, unflatten
+from captum_robust.attr.method.outputs import checked_output
 from captum_robust.metrics.evaluators.baselines import Baseline, filled
 from captum_robust.metrics.evaluators.batch import Batch, Explain, Forward
 from captum_robust.metrics.evaluators.evaluation import Evaluation, join
@@ -278,7 +280,7 @@ class _Game:
                 self._probabilities if self.softmax else self.forward_func,
                 inputs,
                 arguments.get("target"),
-                arguments.get("additional_forward_args"),
+                unmarked(arguments.get("additional_forward_args")),
             )
         if outputs.shape[0] != len(rows) or outputs.numel() != len(rows):
             raise ValueError(
@@ -288,7 +290,7 @@ class _Game:
         return wide(outputs.reshape(-1))
 
     def _probabilities(self, *inputs: Any) -> Tensor:
-        outputs = self.forward_func(*inputs)
+        outputs = checked_output(self.forward_func(*inputs))
         if outputs.dim() < 2 or outputs.shape[1] < 2:
             raise ValueError(
                 "`softmax=True` needs scores of at least two classes, shape (N, classes), got "

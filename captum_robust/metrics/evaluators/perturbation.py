@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.checks import check_number
+from captum_robust._base.per_example import unmarked
 from captum_robust._base.streams import SampleStreams
 from captum_robust._base.vectors import feature_shapes, unflatten
 from captum_robust.metrics.evaluators.batch import Batch, select_arguments
 from captum_robust.metrics.evaluators.run import Comparison, Options, Originals
+from captum_robust.robust.template.attack import AttributionAttack
 
 PerturbFunc = Callable[..., Tensor | tuple[Tensor, ...]]
 AttackKwargs = Mapping[str, Any] | Callable[[float], Mapping[str, Any]] | None
@@ -108,6 +110,7 @@ class Attack:
                 "`attack` must have a `perturb` method or be a function, "
                 f"got {type(attack).__name__}."
             )
+        self._understands_marks = isinstance(attack, AttributionAttack)
         self._kwargs = attack_kwargs
         self._seed = seed
         parameters = signature(self._perturb).parameters
@@ -149,6 +152,8 @@ class Attack:
                 f"`attack_kwargs` must leave `{self._budget}` to the evaluator, "
                 f"got {words[self._budget]}."
             )
+        if not self._understands_marks:
+            words = {name: unmarked(value) for name, value in words.items()}
         words[self._budget] = radius
         moved = self._perturb(batch.pack(batch.inputs), **words)
         return checked_perturbed("attack", moved, batch)

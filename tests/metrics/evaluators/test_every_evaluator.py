@@ -274,7 +274,9 @@ def test_an_evaluation_has_no_hidden_equality():
 def test_errors_say_what_came(model, images, name):
     evaluate = evaluators(model)[name]
     explain = Saliency(model).attribute
-    with pytest.raises(ValueError, match=r"`target` must be one for all .* 3 examples, got 2."):
+    with pytest.raises(
+        ValueError, match=r"`target` must be one class or one for each of the 3 .* got shape \(2,\)"
+    ):
         evaluate(explain, images, target=[0, 1])
     with pytest.raises(ValueError, match=r"`inputs\[0\]` must hold at least one example"):
         evaluate(explain, images[:0], target=0)

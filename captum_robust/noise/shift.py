@@ -20,10 +20,11 @@ Array = NDArray[np.float64]
 class Shift:
     r"""A frozen noise law at a frozen level.
 
-    With one standard deviation an example, ``epsilon`` is in input units and the shift is
-    :math:`\epsilon/\sigma`. With per-feature standard deviations the law is unit noise in the
-    coordinates :math:`x_i/\sigma_i`, so ``epsilon`` is the radius in the weighted norm
-    :math:`\|\delta/\sigma\|` and equals the shift.
+    ``epsilon`` is always in input units, the norm of :math:`\delta`, and its shift is
+    :math:`\epsilon/\min_i\sigma_i`. With per-feature standard deviations the law is unit noise in
+    the coordinates :math:`x_i/\sigma_i`, so what is certified holds for the larger body of all
+    :math:`\|\delta/\sigma\| \le \epsilon/\min_i\sigma_i`, which contains every
+    :math:`\|\delta\| \le \epsilon`. In standard deviations that size is :meth:`of_epsilon`.
 
     Attributes:
         law: the noise law.
@@ -58,13 +59,13 @@ class Shift:
 
     @property
     def stdevs(self) -> Array:
-        """The unit in which ``epsilon`` is measured, ``(N,)``."""
-        return np.ones(len(self.smallest)) if self.weighted else self.smallest.numpy()
+        """Standard deviations for which ``epsilon`` is divided, ``(N,)``."""
+        return self.smallest.numpy()
 
     @property
     def norm(self) -> str:
         """The norm of the perturbations, in words."""
-        return f"{self.law.norm} norm" + (" of delta / stdev" if self.weighted else "")
+        return f"{self.law.norm} norm"
 
     def of_epsilon(self, epsilon: Any) -> Array:
         """Shifts ``(N,)`` of perturbations of size ``epsilon``, a number or ``(N,)``."""
@@ -81,3 +82,20 @@ class Shift:
     def to_epsilon(self, shifts: Array) -> Array:
         """Perturbation sizes ``(N,)`` of shifts, never negative, rounded down."""
         return np.clip(shifts, 0.0, None) * self.stdevs * (1.0 - 1e-12)
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedShift(Shift):
+    """A shift whose ``epsilon`` is the norm of ``delta / stdev``.
+
+    What certificates of per-feature standard deviations meant before version 0.3; those that were
+    saved then mean it still.
+    """
+
+    @property
+    def stdevs(self) -> Array:
+        return np.ones(len(self.smallest))
+
+    @property
+    def norm(self) -> str:
+        return f"{self.law.norm} norm of delta / stdev"

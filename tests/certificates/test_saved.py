@@ -52,6 +52,15 @@ def ask(certificate, key):
     return certificate.pixel_radius()
 
 
+def test_weighted_sizes_of_old_files_keep_their_unit(tmp_path):
+    old = Certificate.load(FOLDER / "weighted.npz")
+    assert old.shift.norm == "l2 norm of delta / stdev"
+    assert "(so every one whose l2 norm is at most 0.03)" in old.statement(0.1, k=3)
+    old.save(tmp_path / "again.npz")
+    again = Certificate.load(tmp_path / "again.npz")
+    assert torch.equal(again.certified_radius(cosine=0.8), old.certified_radius(cosine=0.8))
+
+
 @pytest.mark.parametrize("name", list(SAVED))
 def test_answers_are_those_of_the_version_that_saved_it(name):
     certificate = Certificate.load(FOLDER / f"{name}.npz")

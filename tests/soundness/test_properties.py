@@ -159,13 +159,29 @@ def test_relative_noise_is_frozen_at_the_input(certify, inputs):
     assert not certificate.shift.weighted
 
 
-def test_per_feature_noise_measures_in_the_weighted_norm(certify):
+def test_per_feature_noise_covers_a_ball_of_the_weighted_norm(certify):
     stdevs = torch.tensor([0.5, 0.6, 0.5, 1.0, 2.0, 0.5, 0.7], dtype=torch.float64)
     weighted = certify(stdevs=stdevs)
-    assert weighted.shift.weighted and "of delta / stdev" in weighted.shift.norm
-    # The same maps in the coordinates x / stdev, with unit noise.
+    assert weighted.shift.weighted and weighted.shift.norm == f"{weighted.shift.law.norm} norm"
+    # The same maps in the coordinates x / stdev, with unit noise: epsilon / smallest there.
     shift = weighted.shift
     unit = replace(
         weighted, shift=replace(shift, smallest=torch.ones_like(shift.smallest), weighted=False)
     )
-    assert torch.equal(answers(weighted), answers(unit))
+    for size in (0.0, 0.03, 0.2):
+        assert torch.equal(weighted.overlap(size, 2), unit.overlap(size / 0.5, 2))
+    radii = [one.certified_radius(overlap=0.5, k=2) for one in (weighted, unit)]
+    torch.testing.assert_close(radii[0], radii[1] * 0.5, rtol=1e-12, atol=0)
+
+
+def test_a_standard_deviation_that_differs_in_the_last_digit_changes_no_unit(certify):
+    even = certify(stdevs=torch.full((7,), 0.25, dtype=torch.float64))
+    uneven = certify(stdevs=torch.tensor([0.25] * 6 + [0.2500001], dtype=torch.float64))
+    assert uneven.shift.weighted and not even.shift.weighted
+    for words in ({"overlap": 0.5, "k": 2}, {"cosine": 0.5}):
+        torch.testing.assert_close(
+            uneven.certified_radius(**words), even.certified_radius(**words), rtol=1e-3, atol=1e-6
+        )
+    norm = uneven.shift.law.norm
+    wanted = f"{norm} norm is at most 0.1 (and every one whose {norm} norm of delta / stdev is"
+    assert f"{wanted} at most 0.4)" in uneven.statement(0.1, k=2)

@@ -12,6 +12,7 @@ from captum_robust._base.numbers.rounding import confidence_percent, down, perce
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.prediction import predicted_interval
 from captum_robust.certificates.questions.question import Question
+from captum_robust.noise.shift import WeightedShift
 
 _COMPARED: Final = {
     "reported": "The map computed here is compared with the expected map at the perturbed input",
@@ -140,9 +141,13 @@ def _perturbations(certificate: CertificateData, epsilon: float) -> str:
             f"each perturbation{where} that is chosen without the fresh samples, taken by itself,"
         )
     size = f"{each} whose {shift.norm} is at most {float(epsilon)!r}"
-    if shift.weighted:
+    if isinstance(shift, WeightedShift):
         least = epsilon * float(shift.smallest.min())
         size += f" (so every one whose {shift.law.norm} norm is at most {down(least)})"
+    elif shift.weighted:
+        least = epsilon / float(shift.smallest.max())
+        size += f" (and every one whose {shift.law.norm} norm of delta / stdev is at most "
+        size += f"{down(least)})"
     return size
 
 

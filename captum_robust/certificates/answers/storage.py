@@ -19,7 +19,7 @@ from captum_robust.certificates.confidence.pairs import PairEvidence
 from captum_robust.certificates.confidence.votes import Votes
 from captum_robust.certificates.data import CertificateData
 from captum_robust.noise.law import law_named
-from captum_robust.noise.shift import Shift
+from captum_robust.noise.shift import Shift, WeightedShift
 from captum_robust.transforms.features import Features
 from captum_robust.transforms.ranges import MapRange
 
@@ -39,6 +39,7 @@ def to_dict(certificate: CertificateData) -> dict[str, Any]:
             "norm": shift.norm,
             "dimension": shift.dimension,
             "weighted": shift.weighted,
+            "unit": "stdev" if isinstance(shift, WeightedShift) else "input",
             "smallest_stdevs": shift.smallest.tolist(),
         },
         "range": _jsonable(asdict(certificate.range)),
@@ -92,9 +93,12 @@ def load(path: str | Path) -> dict[str, Any]:
     shapes = tuple(Size(shape) for shape in saved["shapes"])
     named, votes = saved.get("named"), saved.get("votes")
     smallest = torch.tensor(noise["smallest_stdevs"], dtype=torch.float64)
+    # Files of versions before 0.3 name no unit.
+    before = "stdev" if noise["weighted"] else "input"
+    kind = WeightedShift if noise.get("unit", before) == "stdev" else Shift
     return {
         "terms": Terms(**{name: _tuple(value) for name, value in saved["terms"].items()}),
-        "shift": Shift(law_named(noise["law"]), noise["dimension"], smallest, noise["weighted"]),
+        "shift": kind(law_named(noise["law"]), noise["dimension"], smallest, noise["weighted"]),
         "mean": mean,
         "variance": variance,
         "shares": shares,

@@ -126,9 +126,7 @@ def _probability(certificate: CertificateData, examples: int, answers: int) -> s
     if answers > 1:
         whose.append("all answers together" if terms.questions else "for each answer by itself")
     percent = confidence_percent(certificate.alpha)
-    return f"With probability at least {percent} over the noise drawn, " + "".join(
-        f"{words}, " for words in whose
-    ).removesuffix(" ")
+    return ", ".join([f"With probability at least {percent} over the noise drawn", *whose]) + ","
 
 
 def _perturbations(certificate: CertificateData, epsilon: float) -> str:

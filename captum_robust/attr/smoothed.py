@@ -23,6 +23,7 @@ from captum_robust._base.captum_privates import (
 from captum_robust._base.checks import check_choice, check_inputs
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.attr.method.guards import (
+    checked_method,
     draws_for_itself,
     refuse_dependent_samples,
     takes_many_baselines,
@@ -97,7 +98,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         noise: NoiseLaw | None = None,
         transform: Transform | None = None,
     ) -> None:
-        super().__init__(attribution_method)
+        super().__init__(checked_method(attribution_method))
         self.noise = GaussianNoise() if noise is None else noise
         self.transform = as_transform(transform)
         self._graph = False

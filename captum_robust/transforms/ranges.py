@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from captum_robust._base.checks import check_number
+
+_ROUNDING = 1e-4  # of a value; sums of thousands of float32 values are no more exact
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,33 @@ class MapRange:
             )
         total = min(self.total, math.sqrt(features) * norm) if self.nonnegative else math.inf
         return MapRange(max(self.low, -norm), min(self.high, norm), norm, self.binary, total)
+
+    def refuse_outside(self, rows: Tensor, name: str) -> None:
+        """Raises where maps ``(n, m)`` are not in this range, up to rounding.
+
+        Args:
+            rows: maps that ``name`` gave.
+            name: of the transform that declared the range.
+
+        Raises:
+            ValueError: naming the bound that does not hold, and the value beyond it.
+        """
+        values = rows.detach()
+        least, most = float(values.min()), float(values.max())
+        sums = float(values.double().sum(1).max()) if math.isfinite(self.total) else -math.inf
+        beyond = {
+            f"values >= {self.low:g}": (self.low - least, least),
+            f"values <= {self.high:g}": (most - self.high, most),
+            f"sums <= {self.total:g}": (sums - self.total, sums),
+        }
+        for rule, (excess, value) in beyond.items():
+            if excess > _ROUNDING * max(1.0, abs(value)):
+                raise ValueError(
+                    f"`{name}` must return maps of the range it declares: its `range` says "
+                    f"{rule}, and it gave {value:g}; correct its `range`."
+                )
+        if self.binary and not bool(((values == 0) | (values == 1)).all()):
+            raise ValueError(
+                f"`{name}` must return maps of the range it declares: its `range` says that every "
+                "value is 0 or 1, and it gave others; correct its `range`."
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import pickle
 import warnings
@@ -356,3 +357,31 @@ def test_it_can_be_copied_and_sent_to_another_process(relu_net, copier):
     assert twin is not smooth and isinstance(twin.transform, Chain)
     ours, theirs = (one.attribute(inputs, target=0, seed=1, nt_samples=9) for one in (smooth, twin))
     assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("method", "came"),
+    [
+        (nn.Linear(4, 3), "got Linear"),
+        (Saliency, "got the class Saliency itself"),
+        (None, "got No"),
+    ],
+)
+@pytest.mark.parametrize("kind", [GaussianSmoothing, UniformSmoothing])
+def test_a_net_in_the_place_of_a_method_is_named(method, came, kind):
+    with pytest.raises(TypeError, match=rf"must be an Attribution object such as .*{came}"):
+        kind(method)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (lambda y: {"logits": y}, r'got dict; wrap it: lambda x: model\(x\)\["logits"\]'),
+        (lambda y: (y, y), r"got tuple; wrap it: lambda x: model\(x\)\[0\]"),
+    ],
+)
+def test_outputs_that_are_no_tensor_are_named(relu_net, wrap, message):
+    smooth = GaussianSmoothing(Saliency(lambda x: wrap(relu_net(x))), transform=UnitNorm())
+    for explain in (smooth.attribute, functools.partial(smooth.certify, nt_samples=4)):
+        with pytest.raises(TypeError, match=message):
+            explain(torch.randn(3, 4), target=0, stdevs=0.1)

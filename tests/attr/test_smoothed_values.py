@@ -26,6 +26,7 @@ from captum_robust.attr import (
     UnitNorm,
 )
 from captum_robust.noise import Relative, UniformBallNoise
+from captum_robust.transforms import MapRange, Transform
 
 FAMILY = {
     "Smoothed": lambda base: SmoothedAttribution(base),
@@ -330,3 +331,38 @@ def test_it_is_a_noise_tunnel_over_the_same_method(recorder):
             assert smooth.multiplies_by_inputs == NoiseTunnel(base).multiplies_by_inputs
             assert smooth.has_convergence_delta() is False
             assert isinstance(smooth.transform, Chain) or smooth.transform is not None
+
+
+@pytest.mark.parametrize(
+    ("forgets", "message"),
+    [
+        ("shapes", r"its `shapes` says \[\(4,\)\], and it gave \[\(2,\)\].*override `shapes`"),
+        ("high", r"its `range` says values <= 0.5, and it gave .*correct its `range`"),
+        ("low", r"its `range` says values >= 0.25, and it gave"),
+        ("binary", "every value is 0 or 1, and it gave others"),
+        ("total", "its `range` says sums <= 0.5, and it gave"),
+        ("nothing", None),
+    ],
+)
+def test_what_a_transform_declares_is_held_against_what_it_does(forgets, message):
+    class Halves(Transform):
+        def __call__(self, maps):
+            return tuple(torch.sigmoid(part[:, :2]) for part in maps)
+
+        def shapes(self, shapes):
+            return shapes if forgets == "shapes" else [torch.Size([2]) for _ in shapes]
+
+        def range(self, before, shapes):
+            wrong = {"high": {"high": 0.5}, "low": {"low": 0.25}, "total": {"total": 0.5}}
+            given = {"low": 0.0, "high": 1.0, "binary": forgets == "binary"}
+            return MapRange(**given | wrong.get(forgets, {}))
+
+    smooth = GaussianSmoothing(Saliency(lambda x: (3 * x.square()).sum(1)), transform=Halves())
+    x = torch.tensor([[1.0, 2.0, 3.0, 4.0], [-3.0, 1.0, 0.0, 2.0]])
+    words = {"stdevs": 0.1, "nt_samples": 4, "abs": False}
+    for explain in (lambda x, **w: smooth.attribute(x, **w), smooth.certify):
+        if message is None:
+            explain(x, **words)
+            continue
+        with pytest.raises(ValueError, match=message):
+            explain(x, **words)

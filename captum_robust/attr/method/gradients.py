@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import TargetType, _run_forward, compute_gradients
 from captum_robust.attr.method.forward import innermost
+from captum_robust.attr.method.outputs import checked_output
 
 
 def gradients_of(
@@ -29,7 +30,8 @@ def gradients_of(
         RuntimeError: if the outputs carry no graph at all.
     """
     with torch.enable_grad():
-        output = _run_forward(forward_fn, inputs, target_ind, additional_forward_args)
+        whole = checked_output(_run_forward(forward_fn, inputs, None, additional_forward_args))
+        output = _run_forward(lambda *_: whole, inputs, target_ind)
         if output[0].numel() != 1:
             raise ValueError(
                 "`target` must select one output per example, "

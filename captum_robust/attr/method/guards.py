@@ -38,6 +38,21 @@ _RANDOM_METHODS: Final = (
 )
 
 
+def checked_method(method: Any) -> Attribution:
+    """Returns an attribution method.
+
+    Raises:
+        TypeError: if it is a net, a class or anything else.
+    """
+    if isinstance(method, type) or not callable(getattr(method, "attribute", None)):
+        came = f"the class {method.__name__} itself" if isinstance(method, type) else None
+        raise TypeError(
+            "`attribution_method` must be an Attribution object such as Saliency(model), "
+            f"got {came or type(method).__name__}."
+        )
+    return method
+
+
 def takes_many_baselines(attribution: Attribution) -> bool:
     """Whether a method puts a whole set of baselines, of any number, to every row by itself."""
     return isinstance(attribution, _MANY_BASELINES)

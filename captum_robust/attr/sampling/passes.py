@@ -9,7 +9,7 @@ import torch
 from torch import Size, Tensor
 
 from captum_robust._base.captum_privates import _format_tensor_into_tuples, _is_tuple
-from captum_robust._base.vectors import feature_shapes
+from captum_robust._base.vectors import feature_shapes, flatten
 from captum_robust.attr.method.guards import refuse_non_finite
 from captum_robust.attr.sampling.calls import called
 from captum_robust.attr.sampling.plan import SamplingPlan
@@ -80,8 +80,12 @@ def one_pass(
     shape = (-1, len(samples))
     # Before the transform as well: a mask of undefined values would be finite.
     refuse_non_finite(tuple(part.unflatten(0, shape) for part in base), samples)
-    maps = tuple(part.unflatten(0, shape) for part in smoother.transform(base))
+    transformed = smoother.transform(base)
+    maps = tuple(part.unflatten(0, shape) for part in transformed)
     refuse_non_finite(maps, samples)
+    declared = smoother.transform.range(MapRange(), feature_shapes(base))
+    if samples.start == 0:
+        _refuse_undeclared(smoother.transform, feature_shapes(base), transformed, declared)
     labels = None
     if plan.watch is not None:
         labels = plan.watch.labels(plan.arguments_of(samples).get("additional_forward_args"))
@@ -91,7 +95,7 @@ def one_pass(
         is_tuple=_is_tuple(output),
         # Methods that average over baselines have several deltas a row.
         deltas=[] if delta is None else [delta.reshape(*shape, delta.numel() // rows)],
-        range=smoother.transform.range(MapRange(), feature_shapes(base)),
+        range=declared,
         base_shapes=feature_shapes(base),
         level=plan.level,
         labels=None if labels is None else labels.unflatten(0, shape),
@@ -105,6 +109,20 @@ def _refuse_other_rows(maps: Maps, rows: int) -> None:
             "the base method must return one map for each row of its input "
             f"({rows}), got shapes {[tuple(part.shape) for part in maps]}."
         )
+
+
+def _refuse_undeclared(
+    transform: Transform, before: tuple[Size, ...], maps: Maps, declared: MapRange
+) -> None:
+    """Raises where a transform gives other shapes or values than it declares."""
+    shapes = [tuple(shape) for shape in transform.shapes(before)]
+    found = [tuple(part.shape[1:]) for part in maps]
+    if shapes != found:
+        raise ValueError(
+            f"`{transform!r}` must return maps of the shapes it declares: its `shapes` says "
+            f"{shapes}, and it gave {found} for one example; override `shapes`."
+        )
+    declared.refuse_outside(flatten(maps), repr(transform))
 
 
 def _full_precision(maps: Maps) -> Maps:

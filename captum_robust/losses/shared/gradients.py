@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_robust._base.attention import plain_attention
 from captum_robust._base.precision import at_least_single
 from captum_robust._base.vectors import flatten
+from captum_robust.attr.method.gradients import refuse_without_graph
 from captum_robust.losses.tasks.task import Net, Task
 
 
@@ -31,7 +32,9 @@ def score_map(
     task: Task, outputs: Any, target: Tensor, leaf: Tensor, *, create_graph: bool
 ) -> Tensor:
     r"""The gradient :math:`\nabla_x f_y(x)` of each example's score, shaped like the leaf."""
-    return gradient_of(task.score(outputs, target).sum(), leaf, create_graph=create_graph)
+    scores = task.score(outputs, target)
+    refuse_without_graph(scores)
+    return gradient_of(scores.sum(), leaf, create_graph=create_graph)
 
 
 def gradient_of(

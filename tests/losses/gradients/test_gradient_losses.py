@@ -401,3 +401,10 @@ def test_broken_weights_of_the_net_are_named(name, net, batch):
 def test_bad_arguments_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_forward_without_gradients_is_named():
+    net = torch.no_grad()(torch.nn.Linear(4, 3).forward)
+    for criterion in (LocalGradientAlignment(), GradientL2()):
+        with pytest.raises(RuntimeError, match=r"runs under torch.no_grad\(\)"):
+            criterion(net, torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))

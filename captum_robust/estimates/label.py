@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import scipy
 import torch
-from scipy.optimize import linprog, minimize
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
@@ -48,7 +48,9 @@ class HalfSpaces:
         """The point of the ball and the half-spaces that lies furthest along a vector."""
         if norm == "linf":
             bounds = (-epsilon, epsilon)
-            found = linprog(-along, self.normals, self.margins, bounds=bounds, method="highs")
+            found = scipy.optimize.linprog(
+                -along, self.normals, self.margins, bounds=bounds, method="highs"
+            )
             return self.shrunk(np.clip(found.x, -epsilon, epsilon))
         return self.shrunk(epsilon * self._ray(along / np.linalg.norm(along), epsilon))
 
@@ -63,7 +65,7 @@ class HalfSpaces:
             return value, epsilon * (pull - lean) / length + self.margins
 
         start, limits = np.zeros(len(lean)), [(0.0, None)] * len(lean)
-        prices = minimize(dual, start, jac=True, bounds=limits, method="L-BFGS-B").x
+        prices = scipy.optimize.minimize(dual, start, jac=True, bounds=limits, method="L-BFGS-B").x
         ray = along - prices @ self.normals
         return ray / max(np.linalg.norm(ray), _TINY)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_count, check_number
@@ -90,7 +90,7 @@ def _one_interval(
     mean = float(column.mean())
     if np.ptp(column) == 0:  # every resample has this mean; BCa would divide by its variance
         return mean, mean, mean
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (column,),
         np.mean,
         confidence_level=level,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 
 def pac_bayes_radius(
@@ -74,7 +74,7 @@ def pac_bayes_radius(
 
     mu = math.sqrt(2.0 * level / (samples * max(eigenvalue, spread**2 * level / samples)))
     start = np.log([mu, mu * math.sqrt(samples * trace)])
-    found = optimize.minimize(radius, start, method="Nelder-Mead", options={"xatol": 1e-3})
+    found = scipy.optimize.minimize(radius, start, method="Nelder-Mead", options={"xatol": 1e-3})
     return min(radius(start), float(found.fun)) * (1.0 + 1e-12)
 
 

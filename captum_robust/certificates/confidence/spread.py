@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from scipy import linalg, optimize
+import scipy
+from scipy import linalg
 
 from captum_robust.certificates.budget import stake_shares
 from captum_robust.certificates.confidence.elementwise.kl_chernoff import kl_upper
@@ -144,7 +145,7 @@ def _largest_mean(stake: float, mean: float, square: float, level: float) -> flo
 
     if won(1.0) <= 0.0:
         return 1.0
-    return float(optimize.brentq(won, 0.0, 1.0, xtol=1e-15)) * (1.0 + 1e-9) + 1e-14
+    return float(scipy.optimize.brentq(won, 0.0, 1.0, xtol=1e-15)) * (1.0 + 1e-9) + 1e-14
 
 
 def sample_top_eigenvalue(gram: Array, pairs: int) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from captum_robust.certificates.budget import holm_limits
 
@@ -68,8 +68,8 @@ def holm_decisions(means: ArrayLike, samples: int, alpha: float, threshold: floa
     """
     means = np.asarray(means, float)
     counts = np.rint(means * samples)
-    high = stats.binom.sf(counts - 1, samples, threshold)
-    low = stats.binom.cdf(counts, samples, 1.0 - threshold)
+    high = scipy.stats.binom.sf(counts - 1, samples, threshold)
+    low = scipy.stats.binom.cdf(counts, samples, 1.0 - threshold)
     rejected = _holm(np.concatenate([high, low]), alpha).reshape(2, -1)
     decisions = np.full(means.shape, ABSTAIN, dtype=np.int8)
     decisions[rejected[0]] = IMPORTANT

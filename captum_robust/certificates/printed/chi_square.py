@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import integrate, optimize, stats
 
 from captum_robust._base.checks import check_count, check_number
 
@@ -68,7 +68,7 @@ class QuadraticForm:
         """P(Q <= value), within 1e-9 (1e-6 where left to quadrature), any shape."""
         value = np.asarray(value, float)
         if self._scale is not None:
-            return stats.ncx2.cdf(
+            return scipy.stats.ncx2.cdf(
                 np.maximum(value - self._offset, 0.0) / self._scale,
                 self._degrees,
                 self._noncentrality,
@@ -92,7 +92,9 @@ class QuadraticForm:
         reach = self._reach() * self.stdev
         low, high = max(self._offset, self.mean - reach), self.mean + reach
         return float(
-            optimize.brentq(lambda q: float(self.cdf(q)) - level, low, high, xtol=1e-14 * high)
+            scipy.optimize.brentq(
+                lambda q: float(self.cdf(q)) - level, low, high, xtol=1e-14 * high
+            )
         )
 
     def _reach(self) -> float:
@@ -177,7 +179,7 @@ class QuadraticForm:
 def _integral(value: Callable[[float], float], low: float, high: float, **weight: Any) -> float:
     """QUADPACK's integral, or an error where it is not good to 1e-6."""
     limits = {"limlst": 500} if weight else {}
-    found, error, *_ = integrate.quad(
+    found, error, *_ = scipy.integrate.quad(
         value, low, high, limit=500, epsabs=1e-9, full_output=1, **weight, **limits
     )
     if error > 1e-6:
@@ -312,5 +314,5 @@ def norm_lower_asymptotic(
     rest = samples - size
     without = (left - (squares.sum() - squares)) / (rest * (rest - 1))
     stderr = math.sqrt((blocks - 1) / blocks * float(np.square(without - without.mean()).sum()))
-    lower = square - float(stats.t.ppf(1.0 - level, blocks - 1)) * stderr
+    lower = square - float(scipy.stats.t.ppf(1.0 - level, blocks - 1)) * stderr
     return NormEstimate(float(square), stderr, math.sqrt(max(lower, 0.0)))

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from captum_robust._base.checks import check_count, check_number
 from captum_robust.certificates.budget import center_test, per_side
@@ -86,7 +86,7 @@ class CenterTerms:
         """Probability that the selection at a perturbed input misleads."""
         missed = (0.5 - self.slack) ** self.candidates
         half = math.ceil(self.samples / 2)
-        return missed + float(stats.binom.cdf(half - 1, self.samples, 0.5 + self.slack))
+        return missed + float(scipy.stats.binom.cdf(half - 1, self.samples, 0.5 + self.slack))
 
     @property
     def test_alpha(self) -> float:
@@ -140,7 +140,7 @@ def center_abstains(distances: ArrayLike, radius: float, terms: CenterTerms) -> 
         return max(error, 0.5 - (inside / count - error)) > terms.slack
     if inside == 0:
         return True
-    share = float(stats.beta.ppf(terms.test_alpha, inside, count - inside + 1))
+    share = float(scipy.stats.beta.ppf(terms.test_alpha, inside, count - inside + 1))
     return share <= 0.5 - terms.slack
 
 
@@ -179,6 +179,6 @@ def center_radius(
         error = math.sqrt(math.log(1.0 / terms.test_alpha) / (2.0 * count))
         ranks = np.ceil((mass + error) * count - 1e-9)
     else:
-        ranks = stats.binom.isf(terms.test_alpha, count, mass) + 1
+        ranks = scipy.stats.binom.isf(terms.test_alpha, count, mass) + 1
     places = np.clip(ranks, 1, count + 1).astype(int) - 1
     return gamma * (1.0 + 2.0 * gamma) * ordered[places]

@@ -6,8 +6,9 @@ import math
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -81,7 +82,7 @@ def moment_shift(lower: float, upper: float, variance: float, shift: float) -> f
 
     options = {"maxiter": 200, "xatol": 1e-6, "fatol": 1e-9}
     found = [
-        optimize.minimize(dual, np.log(start), method="Nelder-Mead", options=options)
+        scipy.optimize.minimize(dual, np.log(start), method="Nelder-Mead", options=options)
         for start in ((0.3, 0.1), (1.0, 0.1), (1.0, 1.0), (3.0, 3.0))
     ]
     return float(max(-result.fun for result in found) - _ROUNDING)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from captum_robust.certificates.budget import per_side
 from captum_robust.certificates.confidence.elementwise.confidence import DOWN, Array, Confidence
@@ -40,8 +40,8 @@ def clopper_pearson(
     present, index = np.unique(counts, return_inverse=True)  # at most N + 1 quantiles to compute
     side = per_side(alpha, comparisons)
     with np.errstate(invalid="ignore"):
-        low = stats.beta.ppf(side, present, samples - present + 1)
-        high = stats.beta.isf(side, present + 1, samples - present)
+        low = scipy.stats.beta.ppf(side, present, samples - present + 1)
+        high = scipy.stats.beta.isf(side, present + 1, samples - present)
     low = np.where(present == 0, 0.0, low * (1.0 - 1e-9))
     high = np.where(present == samples, 1.0, np.minimum(high + (1.0 - high) * 1e-9 + DOWN, 1.0))
     index = index.reshape(counts.shape)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+import scipy
 import torch
-from scipy import stats
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
@@ -76,7 +76,7 @@ def _tau_b_by_scipy(a: Tensor, b: Tensor) -> Tensor:
     constant_a, constant_b = (part.amax(1) == part.amin(1) for part in (a, b))
     tau = (constant_a & constant_b).to(a.dtype)
     for row in (~constant_a & ~constant_b).nonzero().flatten().tolist():
-        result = stats.kendalltau(a[row].numpy(), b[row].numpy(), method="asymptotic")
+        result = scipy.stats.kendalltau(a[row].numpy(), b[row].numpy(), method="asymptotic")
         tau[row] = float(result.statistic)
     return tau
 

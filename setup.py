@@ -16,6 +16,7 @@ VERSION = re.search(
 AUDIT = [
     "jinja2>=3.1",  # renders the report, with autoescaping
     "scikit-learn>=1.3",  # ships the real digits of the audit without arguments
+    "pillow>=9.5",  # reads images and writes those of the report
 ]
 DOCS = [
     "sphinx>=7",  # builds the documentation from the docstrings
@@ -60,6 +61,7 @@ setup(
     license="BSD-3-Clause",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
+    package_dir={"": "."},  # an editable install is then a path, which type checkers follow
     packages=find_packages(include=["captum_robust", "captum_robust.*"]),
     package_data={
         "captum_robust": ["py.typed"],
@@ -71,6 +73,8 @@ setup(
         "torchvision",
         "numpy",
         "scipy>=1.15",
+        "matplotlib>=3.7",  # draws the pictures
+        "tqdm>=4",  # shows the progress of long calls
     ],
     extras_require={
         "audit": AUDIT,
@@ -87,7 +91,14 @@ setup(
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from email.message import Message
 from email.parser import HeaderParser
 from importlib import import_module
@@ -50,7 +53,7 @@ def test_name_licence_and_python(metadata: Message) -> None:
 def test_requirements_and_extras(metadata: Message) -> None:
     required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     names = {re.split(r"[^\w-]", line)[0] for line in required}
-    assert names == {"captum", "torch", "torchvision", "numpy", "scipy"}
+    assert names == {*("captum", "torch", "torchvision", "numpy", "scipy", "matplotlib", "tqdm")}
     assert "captum>=0.8" in required
     assert "torch>=2.3" in required
     assert sorted(metadata.get_all("Provides-Extra")) == EXTRAS
@@ -101,6 +104,40 @@ def test_every_data_file_is_installed(tmp_path: Path) -> None:
     assert any(
         path.parts[:4] == ("captum_robust", "audit", "report", "templates") for path in built
     )
+
+
+def test_the_source_distribution_holds_what_a_reader_needs(tmp_path: Path) -> None:
+    build = "import sys, setuptools.build_meta as build; print(build.build_sdist(sys.argv[1]))"
+    command = [sys.executable, "-c", build, str(tmp_path)]
+    copy = tmp_path / "copy"  # building leaves files beside setup.py
+    ignored = shutil.ignore_patterns(".git", "*.egg-info", "build", "_build", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    subprocess.run(command, cwd=copy, check=True, capture_output=True)
+    [archive] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as files:
+        held = {name.partition("/")[2] for name in files.getnames()}
+    for wanted in (
+        "captum_robust/py.typed", "conftest.py", "tests/test_common.py", "docs/index.rst",
+        "docs/images/house.png", "tutorials/01-drop-in-smoothing.ipynb", "CHANGELOG.md",
+        "LICENSE", "NOTICE", "SECURITY.md",
+    ):  # fmt: skip
+        assert wanted in held
+    assert not any("__pycache__" in name for name in held)
+
+
+def test_an_editable_install_is_a_path_that_type_checkers_follow(tmp_path: Path) -> None:
+    build = "import sys, setuptools.build_meta as build; print(build.build_editable(sys.argv[1]))"
+    copy = tmp_path / "copy"
+    shutil.copytree(ROOT / "captum_robust", copy / "captum_robust")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, copy)
+    command = [sys.executable, "-c", build, str(tmp_path)]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as held:
+        [path] = [name for name in held.namelist() if name.endswith(".pth")]
+        assert Path(held.read(path).decode().strip()) == copy
+        assert not any("conftest" in name or name.startswith("tests") for name in held.namelist())
 
 
 # -- importing ------------------------------------------------------------------------------

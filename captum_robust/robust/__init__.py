@@ -3,6 +3,7 @@
 import importlib
 import warnings
 
+from captum_robust.robust.attacks.auto import AutoTopKAttack
 from captum_robust.robust.attacks.ghorbani import (
     IFIA,
     MassCenterAttack,
@@ -40,6 +41,7 @@ __all__ = [
     "AdamStep",
     "AttackResult",
     "AttributionAttack",
+    "AutoTopKAttack",
     "Ball",
     "CosineObjective",
     "FixedStep",

@@ -15,10 +15,10 @@ from captum_robust.transforms.transform import JointTransform
 _WIDTH = 0.2
 
 
-def soft_top(rows: Tensor, count: int) -> Tensor:
+def soft_top(rows: Tensor, count: int, share: float = _WIDTH) -> Tensor:
     r"""How far each feature is among the ``count`` largest of its row, in (0, 1).
 
-    .. math:: \sigma_i = \mathrm{sigmoid}\Bigl(\frac{h_i - \theta}{0.2\, m}\Bigr)
+    .. math:: \sigma_i = \mathrm{sigmoid}\Bigl(\frac{h_i - \theta}{s\, m}\Bigr)
 
     with :math:`\theta` halfway between the last value inside and the first outside, and m the mean
     distance to it. Both are constants to the gradient, so that every feature is pulled by itself.
@@ -26,11 +26,12 @@ def soft_top(rows: Tensor, count: int) -> Tensor:
     Args:
         rows: maps ``(N, m)``.
         count: of features inside, in ``[1, m]``.
+        share: the width s, > 0, in mean distances.
     """
     last = min(count + 1, rows.shape[1])
     threshold = rows.detach().topk(last, dim=1).values[:, -2:].mean(1, keepdim=True)
     above = rows - threshold
-    width = _WIDTH * above.detach().abs().mean(1, keepdim=True)
+    width = share * above.detach().abs().mean(1, keepdim=True)
     return torch.sigmoid(above / torch.where(width > 0, width, 1))
 
 

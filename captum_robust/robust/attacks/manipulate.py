@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from captum.attr import Attribution
 from torch import Tensor
 
 from captum_robust._base.checks import check_choice
-from captum_robust.robust.objectives.objective import Normalisation
+from captum_robust.robust.objectives.objective import MapError, Normalisation
 from captum_robust.robust.objectives.other_input import OtherInputObjective
 from captum_robust.robust.objectives.target_map import TargetMapObjective
 from captum_robust.robust.steps.adam import AdamStep
@@ -33,13 +33,15 @@ class _Variant:
     rule: StepRule
     beta: Beta
     step_num: int
+    error: MapError = "mean"
 
 
-_VARIANTS = {
+Variant = Literal["dombrowski", "linf", "rescaled"]
+_VARIANTS: Mapping[Variant, _Variant] = {
     "dombrowski": _Variant(1e11, 1e6, "softmax", "sum", AdamStep(), (10.0, 100.0), 1500),
     "linf": _Variant(1e11, 1e6, "softmax", "sum", FixedStep(), DEFAULT_BETA, 50),
     "rescaled": _Variant(
-        0.5, 0.5, "logits", "max", AdamStep(relative_step=4 / 100), DEFAULT_BETA, 100
+        0.5, 0.5, "logits", "max", AdamStep(relative_step=4 / 100), DEFAULT_BETA, 100, "sum"
     ),
 }
 
@@ -57,6 +59,10 @@ class ManipulateAttack(AttributionAttack):
     ``rescaled``    1/2, 1/2     logits     its max    Adam 4r/100, 100    Linf
     ==============  ===========  =========  =========  ==================  ===================
 
+    The first error is a mean over the features of the map, in ``rescaled`` their sum: as in the
+    code of Joo et al. (2023), whose text has the norm of the difference, and gives the map as many
+    times the weight as it has features. ``map_error`` chooses the other.
+
     Dombrowski et al. (2019), beta grown from 10 to 100; Wang et al. (2020); Joo et al. (2023),
     whose text says PGD where their code runs Adam. All three return the last iterate; here the best
     one that keeps the prediction counts, by the distance of the maps on the real net.
@@ -66,6 +72,7 @@ class ManipulateAttack(AttributionAttack):
         target_map: the map :math:`h_t`, see :func:`frame_target`; or give ``others``.
         others: inputs whose maps are the target; ``other_target`` is their class.
         variant: one of the three above.
+        map_error: ``"mean"`` or ``"sum"`` of the squared differences of the maps.
         **pieces: further keywords of :class:`AttributionAttack`.
 
     Raises:
@@ -94,18 +101,21 @@ class ManipulateAttack(AttributionAttack):
         target_map: Tensor | None = None,
         others: Any = None,
         other_target: Any = None,
-        variant: str = "dombrowski",
+        variant: Variant = "dombrowski",
+        map_error: MapError | None = None,
         **pieces: Any,
     ) -> None:
         chosen = _VARIANTS[check_choice("variant", variant, tuple(_VARIANTS))]
-        self.variant = variant
+        self.variant: Variant = variant
         self.step_num = chosen.step_num
         super().__init__(
             forward_func,
             attribution_method,
             lower_bound,
             upper_bound,
-            objective=_objective(target_map, others, other_target, chosen.normalisation),
+            objective=_objective(
+                target_map, others, other_target, chosen.normalisation, map_error or chosen.error
+            ),
             model_term=OutputMatch(chosen.output_weight, chosen.outputs),
             weight=chosen.weight,
             step_rule=chosen.rule,
@@ -118,11 +128,15 @@ class ManipulateAttack(AttributionAttack):
 
 
 def _objective(
-    target_map: Tensor | None, others: Any, other_target: Any, normalisation: Normalisation
+    target_map: Tensor | None,
+    others: Any,
+    other_target: Any,
+    normalisation: Normalisation,
+    error: MapError,
 ) -> TargetMapObjective | OtherInputObjective:
     if (target_map is None) == (others is None):
         given = "neither" if target_map is None else "both"
         raise ValueError(f"exactly one of `target_map` and `others` must be given, got {given}.")
     if target_map is not None:
-        return TargetMapObjective(target_map, normalisation=normalisation)
-    return OtherInputObjective(others, other_target, normalisation=normalisation)
+        return TargetMapObjective(target_map, normalisation=normalisation, error=error)
+    return OtherInputObjective(others, other_target, normalisation=normalisation, error=error)

@@ -69,6 +69,15 @@ class Objective(Printed):
         return self.value(maps, anchor)
 
 
+MapError = Literal["mean", "sum"]
+
+
+def squared_error(maps: Maps, wanted: Tensor, error: MapError) -> Tensor:
+    """Squares of the differences of maps, their mean or their sum over the features, ``(N,)``."""
+    squares = (flatten(maps) - wanted).square()
+    return squares.mean(1) if error == "mean" else squares.sum(1)
+
+
 def like_map(name: str, value: Tensor, maps: Maps) -> Tensor:
     """Broadcasts ``value`` to one map and flattens it to ``(N, m)``."""
     if len(maps) != 1:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from captum_robust._base.checks import check_choice
 from captum_robust._base.vectors import flatten
 from captum_robust.robust.objectives.objective import (
     Explain,
+    MapError,
     Maps,
     Normalisation,
     Objective,
     Reduction,
+    squared_error,
 )
 
 
@@ -27,6 +30,7 @@ class OtherInputObjective(Objective):
             one each).
         target: class explained at ``others``; ``None`` takes the attack's own.
         reduction, normalisation: see :class:`Objective`.
+        error: ``"mean"`` of the squares over the map, or their ``"sum"``.
 
     Example:
         >>> import torch
@@ -49,8 +53,10 @@ class OtherInputObjective(Objective):
         target: Any = None,
         reduction: Reduction = "abs-sum",
         normalisation: Normalisation = "sum",
+        error: MapError = "mean",
     ) -> None:
         super().__init__(reduction, normalisation)
+        self.error = check_choice("error", error, get_args(MapError))
         self.others = others if isinstance(others, tuple) else (others,)
         for part in self.others:
             if not isinstance(part, Tensor) or not part.is_floating_point():
@@ -67,4 +73,4 @@ class OtherInputObjective(Objective):
         return flatten(self.view(explain(self.others, self.target)))
 
     def value(self, maps: Maps, anchor: Tensor) -> Tensor:
-        return -(flatten(maps) - anchor).square().mean(1)
+        return -squared_error(maps, anchor, self.error)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 from torch import Tensor
 
-from captum_robust._base.checks import check_count
+from captum_robust._base.checks import check_choice, check_count
 from captum_robust._base.vectors import flatten
 from captum_robust.robust.objectives.objective import (
     Explain,
+    MapError,
     Maps,
     Normalisation,
     Objective,
     Reduction,
     like_map,
+    squared_error,
 )
 
 
@@ -26,6 +30,7 @@ class TargetMapObjective(Objective):
         target_map: the map :math:`h_t`, broadcast to the map as ``reduction`` leaves it; see
             :func:`frame_target`.
         reduction, normalisation: see :class:`Objective`.
+        error: ``"mean"`` of the squares over the map, or their ``"sum"``.
 
     Example:
         >>> import torch
@@ -47,8 +52,10 @@ class TargetMapObjective(Objective):
         target_map: Tensor,
         reduction: Reduction = "abs-sum",
         normalisation: Normalisation = "sum",
+        error: MapError = "mean",
     ) -> None:
         super().__init__(reduction, normalisation)
+        self.error = check_choice("error", error, get_args(MapError))
         if not isinstance(target_map, Tensor) or not target_map.is_floating_point():
             raise TypeError("`target_map` must be a floating-point Tensor.")
         if not bool(torch.isfinite(target_map).all()):
@@ -61,7 +68,7 @@ class TargetMapObjective(Objective):
         return flatten(scaled.view((wanted,))).to(clean[0].dtype)
 
     def value(self, maps: Maps, anchor: Tensor) -> Tensor:
-        return -(flatten(maps) - anchor).square().mean(1)
+        return -squared_error(maps, anchor, self.error)
 
 
 def frame_target(shape: tuple[int, ...], width: int) -> Tensor:

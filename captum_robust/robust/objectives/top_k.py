@@ -29,7 +29,7 @@ class TopKObjective(Objective):
 
     .. math:: D_w(x') = D(x') - w\, \frac{\lVert h(x') \rVert_1}{2k} \Bigl(
         \sum_{i \in \mathrm{top}_k(h(x))} \sigma_i - \sum_{i \notin \mathrm{top}_k(h(x))} \sigma_i
-        \Bigr), \quad \sigma_i = \mathrm{sigmoid}\Bigl(\frac{h_i(x') - \theta}{0.2\, m}\Bigr)
+        \Bigr), \quad \sigma_i = \mathrm{sigmoid}\Bigl(\frac{h_i(x') - \theta}{s\, m}\Bigr)
 
     with :math:`\theta` halfway between the k-th and the next value of :math:`h(x')` and m the mean
     distance to it: a smooth form of what the score counts. :math:`\theta`, m and the norm, which
@@ -39,6 +39,8 @@ class TopKObjective(Objective):
         k: a count or a share in (0, 1] of all features of all maps.
         reduction, normalisation: see :class:`Objective`.
         boundary: w, >= 0, a weight without unit.
+        width: s, > 0: how near the threshold a feature must be to count, without unit; the smaller,
+            the closer to the score and the fewer features are pulled.
 
     Example:
         >>> import torch
@@ -60,10 +62,12 @@ class TopKObjective(Objective):
         reduction: Reduction = "none",
         normalisation: Normalisation = "none",
         boundary: float = 0.0,
+        width: float = 0.2,
     ) -> None:
         super().__init__(reduction, normalisation)
         self.k = check_share_or_count("k", k)
         self.boundary = check_number("boundary", boundary, low=0)
+        self.width = check_number("width", width, low=0, open_low=True)
 
     def anchor(self, clean: Maps, explain: Explain) -> Tensor:
         flat = flatten(clean)
@@ -75,7 +79,7 @@ class TopKObjective(Objective):
         count = feature_count("k", self.k, flat.shape[1])
         if self.boundary == 0 or count == flat.shape[1]:
             return lowered
-        near = soft_top(flat, count)
+        near = soft_top(flat, count, self.width)
         held = torch.where(anchor, near, -near).sum(1) / (2 * count)
         return lowered - self.boundary * flat.detach().abs().sum(1) * held
 

@@ -25,6 +25,7 @@ class AdamStep(StepRule):
         betas: decay of the first and of the second moment, each in [0, 1).
         eps: added to the root of the second moment, > 0, in units of the gradient.
         relative_step: learning rate in radii where no ``step_size`` is given, > 0.
+        shrink: let the learning rate fall linearly, to 0 after the last step.
 
     Raises:
         ValueError: if one lies outside its range.
@@ -46,6 +47,7 @@ class AdamStep(StepRule):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         relative_step: float = 1 / 8,
+        shrink: bool = False,
     ) -> None:
         if not isinstance(betas, tuple) or len(betas) != 2:
             raise TypeError(f"`betas` must be a tuple of two numbers, got {betas!r}.")
@@ -53,6 +55,7 @@ class AdamStep(StepRule):
         self.betas = (fast, slow)
         self.eps = check_number("eps", eps, low=0, open_low=True, high=math.inf, open_high=True)
         self.relative_step = check_relative(relative_step)
+        self.shrink = shrink
 
     first: Tensor
     second: Tensor
@@ -68,4 +71,5 @@ class AdamStep(StepRule):
         self.second[rows] = slow * self.second[rows] + (1 - slow) * gradient.square()
         mean = self.first[rows] / (1 - fast ** (step + 1))
         scale = (self.second[rows] / (1 - slow ** (step + 1))).sqrt() + self.eps
-        return delta + pick(self.size, rows) * mean / scale
+        left = 1 - step / self.steps if self.shrink else 1.0
+        return delta + left * pick(self.size, rows) * mean / scale

@@ -181,7 +181,7 @@ class AttributionAttack(Perturbation):
         additional_forward_args: object = None,
         restarts: int | None = None,
         keep_prediction: bool = True,
-        eval_every: int = 1,
+        eval_every: int | None = None,
         seed: int | None = None,
         example_ids: Sequence[int] | None = None,
         show_progress: bool = False,
@@ -203,7 +203,9 @@ class AttributionAttack(Perturbation):
             additional_forward_args: as for Captum; tensors go with the examples.
             restarts: number of climbs; the best iterate of all counts.
             keep_prediction: only points with the clean prediction count.
-            eval_every: steps between judgements of the iterate; the last one is always judged.
+            eval_every: steps between judgements of the iterate; the last one is always judged. By
+                default 1, and more where a smoothed map is judged with many more draws than
+                ``attack_samples``, so that judging costs no more than climbing.
             seed: fixes the random numbers of example j as a function of (seed, j) alone; torch's
                 global generator decides where ``None``.
             example_ids: the j of each example, default ``0 .. N-1``.
@@ -261,21 +263,22 @@ class AttributionAttack(Perturbation):
         """All restarts of one call, which needs graphs also where the caller's mode has none."""
         with torch.inference_mode(False):
             run = AttackRun(AttackSpec.of(self), inputs, settings)
-            climbs = list(self._climbs(run))
-            steps = sum(climb.steps for climb in climbs)
             with tqdm(
-                total=steps, desc=type(self).__name__, disable=not settings.show_progress
+                total=run.call.restarts * run.call.steps,
+                desc=type(self).__name__,
+                disable=not settings.show_progress,
             ) as bar:
-                for climb in climbs:
+                for climb in self.climbs(run):
                     climb(run, bar.update)
+                    bar.total = max(bar.total, bar.n)
             return run.result()
 
-    def _climbs(self, run: AttackRun) -> Iterator[Climb]:
-        """The restarts of one call."""
-        ascent = run.ascent()
-        for restart in range(run.call.restarts):
-            start = self._start_of(run, restart)
-            yield Climb(ascent, self.step_rule, start, restart, run.call.steps)
+    def climbs(self, run: AttackRun) -> Iterator[Callable[[AttackRun, Callable[[], Any]], None]]:
+        """The climbs of one call, one after the other; each sees what the earlier ones found."""
+        ascent, steps = run.ascent(), run.call.steps
+        starts = [self._start_of(run, restart) for restart in range(run.call.restarts)]
+        for restart, start in enumerate(starts):
+            yield Climb(ascent, self.step_rule, start, restart, steps, restart * steps)
 
     def _start_of(self, run: AttackRun, restart: int) -> Start:
         """The kind of start, given the restart and what the caller asked for."""

@@ -13,7 +13,7 @@ from captum_robust.attr.explainer import is_smoothed
 from captum_robust.robust.steps.step import StepRule
 from captum_robust.robust.template.ascent import Ascent
 from captum_robust.robust.template.run import AttackRun
-from captum_robust.robust.template.spec import Start
+from captum_robust.robust.template.spec import Kind
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,30 @@ class Climb:
         start: where it begins.
         restart: its number, which selects the random numbers.
         steps: how many.
+        first: the number of its first gradient, which selects the draws of smoothed maps.
+        size: length of its steps, ``(N or 1, d or 1)``; ``None`` is that of the call.
+        rows: which examples climb, ``(N,)``; all that are not finished where ``None``.
     """
 
     ascent: Ascent
     rule: StepRule
-    start: Start
+    start: Kind
     restart: int
     steps: int
+    first: int = 0
+    size: Tensor | None = None
+    rows: Tensor | None = None
 
     def begin(self, run: AttackRun) -> tuple[Tensor, Tensor]:
         """First points ``(N, d)`` and which examples climb, ``(N,)``."""
-        return run.start(self.start, self.restart, run.spec.start_tries)
+        points, active = run.start(self.start, self.restart, run.spec.start_tries)
+        return points, active if self.rows is None else active & self.rows
 
     def __call__(self, run: AttackRun, tick: Callable[[], Any]) -> None:
         """Climbs with every example that is not finished; the run remembers the best points."""
         points, active = self.begin(run)
-        rule = self.rule.begin(run.ball, run.size, run.draws, self.restart, self.steps)
+        size = run.size if self.size is None else self.size
+        rule = self.rule.begin(run.ball, size, run.draws, self.restart, self.steps)
         for step in range(self.steps):
             tick()
             rows = (active & ~run.finished).nonzero().flatten()
@@ -62,7 +70,7 @@ class Climb:
         """The rows whose gradients are finite, and these."""
         if not self.rule.uses_gradient:
             return rows, torch.zeros_like(points[rows])
-        number, progress = self.restart * self.steps + step, step / max(self.steps - 1, 1)
+        number, progress = self.first + step, step / max(self.steps - 1, 1)
         gradient = run.gradient(self.ascent, points[rows], rows, number, progress)
         sound = run.drop_broken(gradient, rows, step)
         return rows[sound], gradient[sound]

@@ -21,7 +21,7 @@ from captum_robust.robust.steps.step import StepRule
 from captum_robust.robust.template.ascent import Ascent, Surrogate, Twins
 from captum_robust.robust.template.judge import Best, Judge
 from captum_robust.robust.template.region import Region, check_size
-from captum_robust.robust.template.spec import AttackSpec, Settings
+from captum_robust.robust.template.spec import AttackSpec, Kind, Settings
 
 # Draws for climbing and for the last judgement are apart from those that iterates are judged with.
 _CLIMB, _FRESH = 1_000_003, 2_000_003
@@ -166,11 +166,11 @@ class AttackRun:
             )
         return changed
 
-    def start(self, kind: str, restart: int, most_tries: int | None) -> tuple[Tensor, Tensor]:
+    def start(self, kind: Kind, restart: int, most_tries: int | None) -> tuple[Tensor, Tensor]:
         """Starting points ``(N, d)`` and which examples have one, ``(N,)``.
 
         Args:
-            kind: ``"clean"``, ``"uniform"`` in the ball or ``"surface"`` of it.
+            kind: ``"clean"``, ``"uniform"`` in the ball, ``"surface"`` of it, or ``"best"`` so far.
             restart: number of the restart.
             most_tries: draws of one example over all restarts until its prediction is kept;
                 ``None`` asks for none to be kept.
@@ -179,6 +179,8 @@ class AttackRun:
         self.lost = torch.zeros_like(self.finished)
         if kind == "clean":
             return points, waiting
+        if kind == "best":
+            return self.best.points.clone(), waiting
         active, attempt = waiting.clone(), 0
         while bool(waiting.any()):
             rows = waiting.nonzero().flatten()

@@ -20,6 +20,8 @@ from captum_robust.robust.template.ascent import OutputMatch, Surrogate
 from captum_robust.robust.template.judge import Similarity
 
 Start = Literal["clean", "uniform", "surface"]
+Kind = Literal["clean", "uniform", "surface", "best"]
+"""Where a climb begins; ``"best"`` is the best point so far."""
 Relaxation = Literal["sigmoid", "linear"]
 
 
@@ -63,6 +65,20 @@ class AttackSpec:
         named = {f.name: getattr(attack, f.name) for f in fields(cls) if f.name != "step_size"}
         return cls(**named, step_size=attack.default_step_size)
 
+    @property
+    def eval_every(self) -> int:
+        """Steps between judgements that cost about as much as the gradients between them.
+
+        A map of nt_samples draws is judged by a pass each; a gradient takes three for each of its
+        own draws.
+        """
+        judged, climbed = (
+            kwargs.get("nt_samples") for kwargs in (self.attribute_kwargs, self.climbing_kwargs)
+        )
+        if not isinstance(judged, int) or not isinstance(climbed, int):
+            return 1
+        return max(1, judged // (3 * max(climbed, 1)))
+
 
 @dataclass
 class Settings:
@@ -78,7 +94,7 @@ class Settings:
     additional_forward_args: object = None
     restarts: int | None = None
     keep_prediction: bool = True
-    eval_every: int = 1
+    eval_every: int | None = None
     seed: int | None = None
     example_ids: Sequence[int] | None = None
     show_progress: bool = False
@@ -89,6 +105,7 @@ class Settings:
         restarts = spec.restarts if self.restarts is None else self.restarts
         if steps > MOST_STEPS:
             raise ValueError(f"`step_num` must be at most {MOST_STEPS}, got {steps}.")
+        every = spec.eval_every if self.eval_every is None else self.eval_every
         seed = self.seed
         if seed is None:  # torch's global generator decides, as in Captum
             seed = int(torch.randint(2**40, ()).item())
@@ -96,7 +113,7 @@ class Settings:
             ball=ball_of(spec.norm if self.norm is None else self.norm),
             steps=steps,
             restarts=check_count("restarts", restarts),
-            eval_every=check_count("eval_every", self.eval_every),
+            eval_every=check_count("eval_every", every),
             seed=check_count("seed", seed, low=0),
         )
 

@@ -26,6 +26,7 @@ from captum_robust.robust import (
     MassCenterAttack,
     MomentumStep,
     OtherInputObjective,
+    OutputMatch,
     RandomAttack,
     TargetedRegionAttack,
     TopKAttack,
@@ -368,3 +369,33 @@ def test_random_search_is_scored_like_the_attack_it_is_set_against(net, batch):
     found = attack.search(images, 0.1, step_num=3, target=targets, seed=0)
     other = random.search(found.perturbed, 0.0, step_num=1, target=targets, seed=0)
     torch.testing.assert_close(other.clean_score, found.score)
+
+
+@pytest.mark.parametrize("rule", [AdamStep(), MomentumStep(0.9)], ids=repr)
+@pytest.mark.parametrize("term", [None, OutputMatch(1e3)], ids=["alone", "outputs"])
+@pytest.mark.parametrize("weight", [1e-8, 1.0, 1e11])
+def test_a_lost_prediction_comes_back_whatever_the_weight(rule, term, weight):
+    """The map of class 0 is sigmoid(x): lowering it leads over the border at 0 and back again.
+
+    A rule that remembers gradients of size 1e11 makes no step along the lead's, of size 1, if that
+    is not made as long: once lost, the prediction would stay lost.
+    """
+
+    def net(x):
+        return torch.cat([nn.functional.softplus(x), nn.functional.softplus(-x)], 1)
+
+    attack = AttributionAttack(
+        net,
+        Saliency(net),
+        objective=TopKObjective(1),
+        model_term=term,
+        weight=weight,
+        step_rule=rule,
+        surrogate=None,
+        evaluation=lambda clean, moved: moved[:, 0],
+    )
+    x = torch.tensor([[0.1], [0.2]]).double()
+    found = attack.search(x, 1.0, 0.02, step_num=100, target=0)
+    assert (found.evaluations >= 40).all()
+    if weight == 1e11 or term is None:  # a small weight leaves the outputs the say
+        assert (found.perturbed < 0.02).all() and (found.perturbed >= 0).all()

@@ -22,7 +22,9 @@ def length(delta, norm):
 
 
 @pytest.mark.parametrize("norm", SIZES)
-def test_is_ahead_of_one_attack_with_equal_gradients_and_never_behind_random_search(norm, net, digits):
+def test_is_ahead_of_one_attack_with_equal_gradients_and_never_behind_random_search(
+    norm, net, digits
+):
     images = digits[0][:8]
     targets = net(images).argmax(1)
     budget = {"step_num": 20, "target": targets, "seed": 0}

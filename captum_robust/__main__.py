@@ -23,6 +23,7 @@ class _OneLineParser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     from captum_robust.audit import command as audit  # here, so that Ctrl-C meets `main`
+    from captum_robust.audit import verify
 
     root = _OneLineParser(
         prog=_PROGRAM,
@@ -40,6 +41,15 @@ def parser() -> argparse.ArgumentParser:
     )
     audit.add_options(auditing)
     auditing.set_defaults(run=audit.run)
+    verifying = commands.add_parser(
+        "verify",
+        help="check that a report was not changed",
+        description=verify.DESCRIPTION,
+        epilog=verify.EPILOG,
+        allow_abbrev=False,
+    )
+    verify.add_options(verifying)
+    verifying.set_defaults(run=verify.run)
     return root
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +28,12 @@ from captum_robust.audit.report.page import render_examples, render_page
 from captum_robust.audit.report.table import text_table
 from captum_robust.audit.run.atomic import write_atomically
 from captum_robust.audit.run.journal import Journal
+from captum_robust.audit.run.lock import locked
 from captum_robust.audit.run.processes import Processes
 from captum_robust.audit.run.progress import Progress, duration, prompt_interrupt
 from captum_robust.audit.run.trial import first_subject, seconds_of_a_gradient, trial
 from captum_robust.audit.run.work import Work, shares
+from captum_robust.audit.verify import write_manifest
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_options", "run", "write_report"]
 
@@ -104,7 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not team.leads:
             voice = Voice(quiet=True)
         check_writable(plan.out)
-        document = write_report(plan, voice, team, arguments.restart)
+        with locked(plan.out, voice.say) if team.leads else nullcontext():
+            document = write_report(plan, voice, team, arguments.restart)
     if document is None:
         return ExitCode.DONE
     voice.results(document, plan)
@@ -270,7 +273,9 @@ def write_files(plan: AuditPlan, results: Results, document: dict[str, Any]) -> 
         write_atomically(folder / page, content.encode())
     write_atomically(folder / "report.json", json.dumps(document, allow_nan=False).encode())
     write_atomically(folder / "report.html", render_page(document, images).encode())
-    remove_report(plan, kept={"report.json", "report.html", *pages, *_png(images)})
+    files = ["report.json", "report.html", *pages, *_png(images)]
+    write_manifest(plan, Journal(folder), files)
+    remove_report(plan, kept=files)
 
 
 def remove_report(plan: AuditPlan, kept: Collection[str] = ()) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Final
 
 import torch
 from torch import nn
 
 from captum_robust._version import __version__
+from captum_robust.audit.ask.imported import code_digest
 from captum_robust.audit.ask.option import flag
 from captum_robust.audit.ask.plan import AuditPlan
 
 _PACKAGES: Final = ("captum", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
-_BLOCK: Final = 2**20
+
+
+CODE_OF: Final = "code of "
 
 
 def fingerprint(plan: AuditPlan, model: str, data: str) -> dict[str, str]:
@@ -28,7 +30,11 @@ def fingerprint(plan: AuditPlan, model: str, data: str) -> dict[str, str]:
     """
     arguments = {flag(name): text for name, text in plan.as_text().items() if name != "out"}
     switches = {flag(name): "on" for name in plan.switched_on()}
-    return {**arguments, **switches, "model": model, "data": data, **package_versions()}
+    names = [plan.model, *plan.columns]
+    code = {
+        f"{CODE_OF}{name}": digest for name in names if (digest := code_digest(name)) is not None
+    }
+    return {**arguments, **switches, "model": model, "data": data, **code, **package_versions()}
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -55,15 +61,6 @@ def package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def module_digest(model: nn.Module) -> str:

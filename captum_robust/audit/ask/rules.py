@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from captum_robust._base.checks import check_choice, check_count, check_number
+from captum_robust.audit.ask.imported import IMPORTED
 from captum_robust.audit.ask.option import Normalization
-
-IMPORTED: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # module:name
 
 Check = Callable[[str, Any], Any]
 

@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     USAGE = 2  # a wrong argument, or one that does not fit the model or the data
     CONTRADICTED = 3  # an attack contradicts a certificate
     INCOMPLETE = 4  # examples were skipped; the report names them
+    CHANGED = 5  # of `verify`: a report, a record or a certificate is not as it was made
     INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_robust.audit.ask.fingerprint import file_digest
+from captum_robust.audit.ask.imported import file_digest
 from captum_robust.audit.ask.plan import AuditPlan
 from captum_robust.audit.ask.usage import Skipped, UsageError
 from captum_robust.audit.load.arrays import NotStored, Stored

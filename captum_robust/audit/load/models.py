@@ -11,11 +11,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from captum_robust.audit.ask.fingerprint import file_digest, module_digest
-from captum_robust.audit.ask.imported import import_name, told
+from captum_robust.audit.ask.fingerprint import module_digest
+from captum_robust.audit.ask.imported import IMPORTED, file_digest, import_name, told
 from captum_robust.audit.ask.option import Normalization
 from captum_robust.audit.ask.plan import AuditPlan
-from captum_robust.audit.ask.rules import IMPORTED
 from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError
 from captum_robust.audit.load.program.archive import Refused, load_tensors
 from captum_robust.audit.load.program.exported import load_exported

@@ -33,7 +33,7 @@ from captum_robust.audit.run.processes import Processes
 from captum_robust.audit.run.progress import Progress, duration, prompt_interrupt
 from captum_robust.audit.run.trial import first_subject, seconds_of_a_gradient, trial
 from captum_robust.audit.run.work import Work, shares
-from captum_robust.audit.verify import write_manifest
+from captum_robust.audit.verify import MANIFEST, write_manifest
 
 __all__ = ["DESCRIPTION", "EPILOG", "add_options", "run", "write_report"]
 
@@ -275,14 +275,20 @@ def write_files(plan: AuditPlan, results: Results, document: dict[str, Any]) -> 
     write_atomically(folder / "report.html", render_page(document, images).encode())
     files = ["report.json", "report.html", *pages, *_png(images)]
     write_manifest(plan, Journal(folder), files)
-    remove_report(plan, kept=files)
+    remove_report(plan, kept={MANIFEST, *files})
 
 
 def remove_report(plan: AuditPlan, kept: Collection[str] = ()) -> None:
     """Removes the files of a report but those to be kept, and nothing else in the folder."""
     pages = (path for path in (plan.out / "examples").glob("*.html") if path.stem.isdigit())
     images = _png(figure_names(columns_of(plan.columns)))
-    names = ["report.html", "report.json", *images, *(f"examples/{path.name}" for path in pages)]
+    names = [
+        "report.html",
+        "report.json",
+        MANIFEST,
+        *images,
+        *(f"examples/{path.name}" for path in pages),
+    ]
     for name in set(names) - set(kept):
         (plan.out / name).unlink(missing_ok=True)
 

@@ -26,7 +26,8 @@ from tests.audit.conftest import SMALL, Report, run_audit
 def test_writes_the_report_and_prints_its_table_and_path(report: Report) -> None:
     written = {path.name for path in report.folder.iterdir()}
     figures = {"maps.png", "overlap.png", "cosine.png"}
-    assert written == {"report.html", "report.json", "plan.json", "examples", "results"} | figures
+    report_files = {"report.html", "report.json", "manifest.json", "plan.json"}
+    assert written == report_files | {"examples", "results"} | figures
     pages = {example["page"] for example in report.document["examples"]}
     assert pages == {f"examples/{path.name}" for path in (report.folder / "examples").iterdir()}
     assert str(report.folder / "report.html") in report.printed

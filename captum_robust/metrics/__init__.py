@@ -27,8 +27,9 @@ own name, such as ``seed``, bind it by :func:`functools.partial`. Evaluators tha
   not: the value of an example is NaN where none is left.
 * ``return_perturbed``: also returns perturbed inputs and maps, in an :class:`Evaluation`; of many
   draws, the one that did the map the most harm.
-* ``max_examples_per_batch``: rows processed at once, any number from 1. By default one perturbation
-  of every example. Memory does not grow with the number of perturbations, radii or points.
+* ``max_examples_per_batch``: rows processed at once, any number from 1. By default
+  perturbed inputs of half a million elements in all, or one perturbation of every example if that
+  is more. Memory does not grow further with the number of perturbations, radii or points.
 * ``seed``: fixes draw i of example j as a function of (seed, i, j) alone, however they are batched.
   Without it torch's global generator decides.
 * ``show_progress``: shows a progress bar.
@@ -55,6 +56,7 @@ from captum_robust.metrics.evaluators.sampling import (
     local_lipschitz,
     random_perturbation_similarity,
 )
+from captum_robust.metrics.evaluators.sensitivity import avg_sensitivity, max_sensitivity
 from captum_robust.metrics.intervals import Interval, bootstrap_interval
 from captum_robust.metrics.similarities.images.mass_center_dislocation import (
     mass_center_dislocation,
@@ -80,6 +82,7 @@ __all__ = [
     "adversarial_insertion",
     "area_under_log_radius",
     "attack_robustness",
+    "avg_sensitivity",
     "bootstrap_interval",
     "certified_cosine",
     "certified_localization",
@@ -96,6 +99,7 @@ __all__ = [
     "local_lipschitz",
     "lp_distance",
     "mass_center_dislocation",
+    "max_sensitivity",
     "mse",
     "pearson_correlation",
     "random_perturbation_similarity",

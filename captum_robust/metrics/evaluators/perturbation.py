@@ -20,6 +20,9 @@ from captum_robust.robust.template.attack import AttributionAttack
 PerturbFunc = Callable[..., Tensor | tuple[Tensor, ...]]
 AttackKwargs = Mapping[str, Any] | Callable[[float], Mapping[str, Any]] | None
 
+# Without a limit from the user, a pass holds inputs of so many elements: enough for small nets to
+# work at full speed, too few to matter in memory.
+_ELEMENTS: Final = 2**19
 _PURPOSE: Final = 2  # keeps these draws apart from the noise of smoothed attributions
 
 
@@ -54,7 +57,8 @@ class RandomPerturbation:
         self, chunk: Batch, originals: Originals, draws: int, options: Options
     ) -> Iterator[Comparison]:
         """Compares ``draws`` perturbations of each example with the original, pass by pass."""
-        for numbers in options.ranges(len(chunk), draws):
+        features = sum(part[0].numel() for part in chunk.inputs)
+        for numbers in options.ranges(len(chunk), draws, max(len(chunk), _ELEMENTS // features)):
             rows = chunk.repeat(len(numbers))
             yield originals.compare(rows, self._perturbed(rows, chunk, numbers))
 

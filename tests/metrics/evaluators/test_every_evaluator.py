@@ -20,6 +20,7 @@ from captum_robust.metrics import (
     Evaluation,
     adversarial_insertion,
     attack_robustness,
+    avg_sensitivity,
     cosine_robust_criterion,
     deletion,
     hessian_norm,
@@ -27,6 +28,7 @@ from captum_robust.metrics import (
     l2_robust_criterion,
     local_lipschitz,
     lp_distance,
+    max_sensitivity,
     random_perturbation_similarity,
     topk_intersection,
 )
@@ -45,6 +47,8 @@ def evaluators(model):
         "cosine": cosine_robust_criterion,
         "l2": l2_robust_criterion,
         "lipschitz": local_lipschitz,
+        "max": max_sensitivity,
+        "avg": avg_sensitivity,
         "attack": partial(attack_robustness, attack=shift, radii=0.1),
         "insertion": partial(insertion, forward_func=model),
         "deletion": partial(deletion, forward_func=model),
@@ -54,7 +58,7 @@ def evaluators(model):
 
 
 NAMES = list(evaluators(None))
-SEEDED = ["rps", "cosine", "l2", "lipschitz", "hessian"]
+SEEDED = ["rps", "cosine", "l2", "lipschitz", "hessian", "max", "avg"]
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -170,11 +174,11 @@ def largest_memory(run):
 @pytest.mark.parametrize(
     ("evaluate", "few", "many"),
     [
-        (random_perturbation_similarity, {"n_perturb_samples": 3}, {"n_perturb_samples": 30}),
+        (random_perturbation_similarity, {"n_perturb_samples": 20}, {"n_perturb_samples": 60}),
         (
             partial(local_lipschitz, return_perturbed=True, seed=0),
-            {"n_perturb_samples": 3},
-            {"n_perturb_samples": 30},
+            {"n_perturb_samples": 20},
+            {"n_perturb_samples": 60},
         ),
         (hessian_norm, {"n_samples": 3}, {"n_samples": 30}),
         (

@@ -56,8 +56,9 @@ def test_rps_equals_a_literal_loop(model, images, similarity):
         perturbed.append(moved)
         return moved
 
+    words = {"target": 1, "max_examples_per_batch": len(images)}  # one draw at a time
     found = random_perturbation_similarity(
-        saliency.attribute, images, record, 0.1, 4, similarity=similarity, target=1
+        saliency.attribute, images, record, 0.1, 4, similarity=similarity, **words
     )
     reference = saliency.attribute(images, target=1)
     expected = sum(

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 _WIDTH: Final = 1024  # features whose products are added before they join the sum in float64
 _FEW: Final = 1024  # pairs up to which those products are float64 too
+_MANY: Final = 512  # pairs from which on a bet by the bound on the fourth moment is narrower
 _UNIT: Final = 2.0**-24 * (1.0 + 2.0**-20)  # a difference in float32 is off by this share of it
 _DOUBLE: Final = 2.0**-53
 
@@ -36,8 +37,8 @@ class PairEvidence:
         inners: averages of :math:`G\cdot G'`, ``(N,)``.
         eigenvalues: top eigenvalue of the average of :math:`(G-G')(G-G')^T/2`, ``(N,)``.
         fourths: top eigenvalue of the pairs' matrix of squared inner products, see
-            :func:`~captum_robust.certificates.top_eigenvalue_upper`, ``(N,)``; None where
-            there are no more features than pairs in the eigenvalue.
+            :func:`~captum_robust.certificates.top_eigenvalue_upper`, ``(N,)``, or what
+            bounds it where there are no more features than pairs; None where these are few.
     """
 
     pairs: int
@@ -108,9 +109,11 @@ class PairMoments:
         features = gaps.shape[2]
         if features <= self.eig_pairs:
             if self._sums is None:
-                self._sums = np.zeros((self._examples, features, features))
+                self._sums = np.zeros((2, self._examples, features, features))
             wide = gaps.astype(np.float64)
-            self._sums += wide.transpose(0, 2, 1) @ wide
+            sizes = np.square(wide).sum(2, keepdims=True)
+            self._sums[0] += wide.transpose(0, 2, 1) @ wide
+            self._sums[1] += (sizes * wide).transpose(0, 2, 1) @ wide
             return
         if self._store is None:
             self._store = self._new_store((self._examples, self.eig_pairs, features))
@@ -135,18 +138,14 @@ class PairMoments:
             traces=self._traces / self._seen * (1.0 + 3.0 * _UNIT),
             inners=self._inners / self._seen,
             eigenvalues=tops[:, 0],
-            fourths=None if self._sums is not None else tops[:, 1],
+            fourths=None if self._sums is not None and kept < _MANY else tops[:, 1],
         )
 
     def _tops(self, example: int, kept: int) -> tuple[float, float]:
         """Second and fourth moment, rounded up by what arithmetic can hide."""
         if self._sums is not None:
-            sums = self._sums[example]
-            trace = float(np.trace(sums)) / (2.0 * kept)
-            # Each sum of outer products is off by at most this share of the sum of |D|^2.
-            hidden = (kept + 4) * _DOUBLE * trace
-            top = sample_top_eigenvalue(sums, kept) + hidden
-            return _root_shifted(top, _UNIT * math.sqrt(trace)), math.nan
+            second, fourth = self._sums[:, example]
+            return _tops_of_sums(second, fourth, kept)
         if self._store is None:
             raise RuntimeError("no samples were added.")
         gram, unit = _gram(self._store[example, :kept])
@@ -162,6 +161,19 @@ class PairMoments:
         )
 
 
+def _tops_of_sums(second: Array, fourth: Array, kept: int) -> tuple[float, float]:
+    """Second and fourth moment from sums of outer products, plain and weighted by |D|^2."""
+    # Each sum is off by at most this share of the sum of the norms of its terms.
+    share = (kept + 4) * _DOUBLE
+    trace, squares = float(np.trace(second)) / (2.0 * kept), float(np.trace(fourth)) / (4.0 * kept)
+    top = sample_top_eigenvalue(second, kept) + share * trace
+    larger = sample_top_eigenvalue(fourth, kept) / 2.0 + share * squares
+    return (
+        _root_shifted(top, _UNIT * math.sqrt(trace)),
+        _root_shifted(larger, 2.0 * _UNIT * math.sqrt(squares)),
+    )
+
+
 def _root_shifted(value: float, shift: float) -> float:
     r"""The square of a root that rounding may have hidden up to ``shift`` of, rounded up.
 
@@ -169,7 +181,7 @@ def _root_shifted(value: float, shift: float) -> float:
     The root of the top eigenvalue is the spectral norm of the matrix with columns
     :math:`D_p/\sqrt{2P}`, which moves by no more than the Frobenius norm of what rounding adds,
     :math:`u\,(\mathrm{avg} \|D_p\|^2/2)^{1/2}`. The root of the fourth moment is that of the matrix
-    with columns :math:`D_pD_p^T/\sqrt{4P}`, which moves by
+    with columns :math:`D_pD_p^T/\sqrt{4P}`, or :math:`\|D_p\|D_p/\sqrt{4P}`, which moves by
     :math:`(2u + u^2)(\sum\|D_p\|^4/4P)^{1/2}` at most.
     """
     return (math.sqrt(max(value, 0.0)) + shift) ** 2 * (1.0 + 1e-12)

@@ -115,7 +115,10 @@ def top_eigenvalue_upper(
         norm: M.
         nonnegative: whether maps have no negative element.
         sample_fourth: b, top eigenvalue of the P x P matrix of :math:`(D_p\cdot D_q)^2/(4P)`, the
-            Gram matrix of the :math:`D_pD_p^T/2`; must not be under-estimated either.
+            Gram matrix of the :math:`D_pD_p^T/2`; must not be under-estimated either. Where there
+            are fewer features than pairs, the top eigenvalue of the average of
+            :math:`\|D\|^2DD^T/4` serves as well (ours): :math:`x_p \le \|D_p\|^2/2`, so
+            :math:`x_p^2 \le \|D_p\|^2(w\cdot D_p)^2/4`, whose average is its quadratic form at w.
 
     Example:
         >>> from captum_robust.certificates import top_eigenvalue_upper

@@ -94,6 +94,22 @@ def test_no_digit_lost_in_float32_hides_spread(features_first):
         assert np.linalg.eigvalsh(gram)[-1] <= evidence.fourths[0]
 
 
+def test_few_features_have_a_bound_on_the_fourth_moment():
+    """At least the average of x_p^2 in every direction, at most that of the largest x_p times x_p."""
+    samples = torch.randn(2, 1200, 4, generator=torch.Generator().manual_seed(0)) ** 3
+    evidence = collected(samples, 77)
+    assert collected(samples[:, :1000], 100).fourths is None  # few pairs: the plain bound
+    for example, rows in enumerate(samples.double().numpy()):
+        gaps = rows[::2] - rows[1::2]
+        literal = sum(np.outer(gap, gap) * (gap @ gap) / 4 for gap in gaps) / len(gaps)
+        top = np.linalg.eigvalsh(literal)[-1]
+        assert top <= evidence.fourths[example] <= top * (1 + 1e-6)
+        directions = np.random.default_rng(0).normal(size=(50, 4))
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        squares = ((gaps @ directions.T) ** 2 / 2) ** 2
+        assert (squares.mean(0) <= evidence.fourths[example]).all()
+
+
 def test_inner_products_are_summed_without_rounding_their_terms():
     first = torch.full((1, 1, 4096), 1.0 + 2.0**-23)
     samples = torch.cat([first, first], dim=1)

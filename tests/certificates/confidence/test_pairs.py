@@ -95,7 +95,7 @@ def test_no_digit_lost_in_float32_hides_spread(features_first):
 
 
 def test_few_features_have_a_bound_on_the_fourth_moment():
-    """At least the average of x_p^2 in every direction, at most that of the largest x_p times x_p."""
+    """At least the average of x_p^2 in every direction."""
     samples = torch.randn(2, 1200, 4, generator=torch.Generator().manual_seed(0)) ** 3
     evidence = collected(samples, 77)
     assert collected(samples[:, :1000], 100).fourths is None  # few pairs: the plain bound
@@ -158,7 +158,7 @@ def test_the_file_is_gone_after_an_error(files, field):
 
     def function(points):
         calls.append(len(points))
-        if len(calls) == 4:
+        if calls.count(16) == 4:  # rows of a pass; a probe has others
             raise KeyError("the model broke")
         return points
 

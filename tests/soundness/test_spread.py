@@ -421,7 +421,7 @@ def test_radii_pass_their_own_forward_bound(smoothing, field, claim, route):
 def test_enormous_sizes_give_nothing_and_warn_of_nothing(law_name, body, smoothing, field):
     law = GaussianNoise() if law_name == "Gaussian" else body(law_name, 0.2).law
     for route in ("best", "bounded"):
-        smooth = smoothing(field(torch.tanh), noise=law)
+        smooth = smoothing(field(lambda points: torch.tanh(points)), noise=law)
         certificate = smooth.certify(
             torch.zeros(2, 3), stdevs=1.0, nt_samples=40, norm_bound=2.0, route=route, seed=0
         )

@@ -22,6 +22,7 @@ from captum_robust._base.captum_privates import (
 )
 from captum_robust._base.checks import check_choice, check_inputs
 from captum_robust.attr.method.differentiable import differentiable
+from captum_robust.attr.method.groups import groups_of
 from captum_robust.attr.method.guards import (
     checked_method,
     draws_for_itself,
@@ -235,6 +236,8 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         maps = tuple(
             value.to(dtype) for value, dtype in zip(moments.values, drawn.dtypes, strict=True)
         )
+        if plan.groups is not None:
+            maps = plan.groups.spread(maps, drawn.base_shapes)
         output = _format_output(drawn.is_tuple, maps)
         return (output, torch.cat(deltas, dim=1).flatten()) if with_delta else output
 
@@ -409,7 +412,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         tensors = inputs if isinstance(inputs, tuple) else (inputs,)
         refuse_other_examples(self.transform, check_inputs(tensors))
         level = resolve_level(self.noise, tensors, settings.pop("stdevs"), settings.pop("radius"))
-        return SamplingPlan(
+        plan = SamplingPlan(
             tensors,
             _is_tuple(inputs),
             self.noise,
@@ -421,6 +424,9 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             own_baselines=takes_many_baselines(self.attribution_method),
             **settings,
         )
+        given = plan.expanded_arguments(1)
+        plan.groups = groups_of(self.attribution_method, given, self.transform, tensors)
+        return plan
 
     def of_rows(self, rows: Tensor) -> SmoothedAttribution:
         """The smoothing of examples of these numbers, where the transform has a part for each."""

@@ -101,10 +101,10 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def outline(axes: Axes, mask: Tensor, color: Any, width: float = 1.4, style: str = "-") -> None:
+def outline(axes: Axes, mask: Tensor, color: Any, width: float = 1.4) -> None:
     """The border of a set of pixels ``(H, W)``, along their edges."""
     padded = torch.nn.functional.pad(mask.to(torch.int8), (1, 1, 1, 1))
     rows, columns = padded.diff(dim=0).nonzero(), padded.diff(dim=1).nonzero()
     edges = [[(x - 1.5, y - 0.5), (x - 0.5, y - 0.5)] for y, x in rows.tolist()]
     edges += [[(x - 0.5, y - 1.5), (x - 0.5, y - 0.5)] for y, x in columns.tolist()]
-    axes.add_collection(LineCollection(edges, colors=color, linewidths=width, linestyles=style))
+    axes.add_collection(LineCollection(edges, colors=color, linewidths=width))

@@ -36,7 +36,7 @@ def visualize_certified_regions(
 
     A region's colour is its :meth:`~captum_robust.certificates.Certificate.top_radius`: the size of
     perturbation up to which it stays in the top k. All of them hold jointly, with the certificate's
-    probability. White, dotted outlines are top regions of which nothing is certified.
+    probability. White outlines are top regions of which nothing is certified.
 
     Args:
         certificate: of a map of regions, such as ``Pool(grid=14)``, ``Segments(labels)`` or GradCAM
@@ -83,7 +83,7 @@ def visualize_certified_regions(
     for region in sorted(top, key=lambda place: float(radii[place])):
         mask, certain = picture == region, float(radii[region])
         colour = colours.cmap(scale(certain)) if certain > 0.0 else _UNCERTAIN
-        outline(axes, mask, colour, style="-" if certain > 0.0 else ":")
+        outline(axes, mask, colour)
         if certain > 0.0:
             tint = torch.zeros(*mask.shape, 4)
             tint[mask] = torch.tensor([*colour[:3], 0.35], dtype=tint.dtype)

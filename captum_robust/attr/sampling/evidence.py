@@ -56,7 +56,7 @@ class EvidenceCollector:
     ) -> None:
         spec = Sampling() if spec is None else spec
         self._plan, self._terms = plan, terms
-        self._transform = as_transform(transform)
+        self._transform = plan.applied(as_transform(transform))
         self._norm_bound = norm_bound
         self._masks = masks if masks is None or isinstance(masks, tuple) else (masks,)
         pairs = spec.eig_pairs

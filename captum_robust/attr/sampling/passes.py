@@ -75,17 +75,18 @@ def one_pass(
     given = _format_tensor_into_tuples(output)
     # A graph that nobody asked for would be kept over all passes.
     base = _full_precision(given if graph else tuple(part.detach() for part in given))
+    transform = plan.applied(smoother.transform)
     rows = noisy[0].shape[0]
     _refuse_other_rows(base, rows)
     shape = (-1, len(samples))
     # Before the transform as well: a mask of undefined values would be finite.
     refuse_non_finite(tuple(part.unflatten(0, shape) for part in base), samples)
-    transformed = smoother.transform(base)
+    transformed = transform(base)
     maps = tuple(part.unflatten(0, shape) for part in transformed)
     refuse_non_finite(maps, samples)
-    declared = smoother.transform.range(MapRange(), feature_shapes(base))
+    declared = transform.range(MapRange(), feature_shapes(base))
     if samples.start == 0:
-        _refuse_undeclared(smoother.transform, feature_shapes(base), transformed, declared)
+        _refuse_undeclared(transform, feature_shapes(base), transformed, declared)
     labels = None
     if plan.watch is not None:
         labels = plan.watch.labels(plan.arguments_of(samples).get("additional_forward_args"))

@@ -17,10 +17,12 @@ from captum_robust._base.per_example import chosen, repeated, settled, unmarked
 from captum_robust._base.streams import BASELINES, METHOD, NOISE, SampleStreams, resolved_seed
 from captum_robust._base.targets import chosen_targets
 from captum_robust._base.vectors import feature_shapes, unflatten
+from captum_robust.attr.method.groups import Groups
 from captum_robust.attr.method.watch import OutputWatch
 from captum_robust.attr.sampling.spec import Clamp
 from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.levels import NoiseLevel
+from captum_robust.transforms.transform import Transform
 
 # A pass holds at most so many rows and so many input elements, unless the batch itself is larger.
 _ROWS: Final = 128
@@ -49,6 +51,7 @@ class SamplingPlan:
         draws: whether the base method draws random numbers of its own.
         one_row: whether it gets one row at a time, so that no two share its draws.
         watch: sees what the net predicts at the noisy inputs.
+        groups: the groups of a method's own ``feature_mask``, which are the features then.
     """
 
     inputs: tuple[Tensor, ...]
@@ -67,6 +70,7 @@ class SamplingPlan:
     draws: bool = False
     one_row: bool = False
     watch: OutputWatch | None = None
+    groups: Groups | None = None
 
     def __post_init__(self) -> None:
         self.samples = check_count("nt_samples", self.samples)
@@ -88,6 +92,10 @@ class SamplingPlan:
         self._draw_streams = SampleStreams(self.seed, ids, METHOD)
         self._expanded: dict[int, dict[str, Any]] = {}
         _check_clamp(self.clamp, self.inputs)
+
+    def applied(self, transform: Transform) -> Transform:
+        """What is done with each map: one value a group first, where there are groups."""
+        return transform if self.groups is None else self.groups >> transform
 
     def passes(self) -> list[range]:
         """The sample numbers of each pass."""

@@ -45,14 +45,22 @@ class Way:
 
 _MASS = Way(1.0, 0.2, (3.0, 100.0), MomentumStep(0.5, 1 / 4), "clean")
 _COUNT = Way(10.0, 0.1, 30.0, AdamStep(relative_step=1 / 8, shrink=True), "clean")
-EXPLORE: Final = (_MASS, _COUNT, replace(_MASS, start="uniform"), replace(_COUNT, start="uniform"))
-"""What a call begins with, three quarters of the steps each."""
-REFINE: Final = (
+EXPLORE: Final = (
+    (_MASS, 1.0),
+    (_COUNT, 0.75),
+    (replace(_MASS, start="uniform"), 0.75),
+    (replace(_COUNT, start="uniform"), 0.5),
+)
+"""What a call begins with, and how much of ``step_num`` each gets."""
+FEW_LEFT: Final = Way(1.0, 0.1, (30.0, 100.0), MomentumStep(0.75, 1 / 8), "best")
+"""What goes on where half of the top is displaced: what is left may lie far above the threshold,
+where a narrow count has no slope."""
+MANY_LEFT: Final = (
     Way(10.0, 0.05, (30.0, 100.0), AdamStep(relative_step=1 / 8, shrink=True), "best"),
     Way(10.0, 0.05, (30.0, 300.0), MomentumStep(0.75, 1 / 8), "best"),
-    Way(10.0, 0.02, (100.0, 300.0), AdamStep(relative_step=1 / 16, shrink=True), "best"),
 )
-"""What goes on from the best point so far, in turn until the restarts are spent."""
+"""What goes on elsewhere, in turn: an ever narrower count, which approaches the score."""
+_HALF: Final = 0.5
 
 # Enough for the usual size of a feature to be the same, nearly, for all seeds.
 _BORDER_DRAWS: Final = 8
@@ -65,14 +73,13 @@ class AutoTopKAttack(AttributionAttack):
     choice, and every example gets the best point that any member finds. Members differ in
     objective, sharpness of the twin, step rule and start. The first four explore: momentum on the
     mass of the top features, Adam on a soft count of them, each from the input and from a random
-    point.
-    The others go on from the best point so far with an ever narrower count, which approaches the
-    score, and ever sharper twins. A local search on the score itself ends the call; it asks the
-    real net alone and takes no gradients. Examples whose top k is displaced as a whole leave at
-    once, so that the budget goes where something is left to gain.
+    point. The others go on from the best point so far: with a narrow count, which approaches the
+    score, or with the mass where less than half of the top is left. A local search on the score
+    itself ends the call; it asks the real net alone and takes no gradients. Examples whose top k is
+    displaced as a whole leave at once, so that the budget goes where something is left to gain.
 
-    ``step_num`` times ``restarts`` (100 times 5) is the number of gradients of an example;
-    ``step_num`` counts the tries of the local search, too. Plain, smoothed, sparsified and region
+    ``step_num`` times ``restarts`` (100 times 5) is the number of gradients of an example, and half
+    of it that of the tries of the local search. Plain, smoothed, sparsified and region
     maps are attacked alike.
 
     Args:
@@ -131,16 +138,28 @@ class AutoTopKAttack(AttributionAttack):
     def climbs(self, run: AttackRun) -> Iterator[Callable[[AttackRun, Callable[[], Any]], None]]:
         """The members, and the local search at the end."""
         self._start_of(run, restart=1)  # refuses a ball without a radius, where nothing is random
-        usual, left = _usual_feature(run), run.call.restarts * run.call.steps
-        for number, (way, wanted) in enumerate(_members(run.call.steps)):
-            steps = min(wanted, left)
+        usual, first, number = _usual_feature(run), 0, 0
+        total = run.call.restarts * run.call.steps
+        for ways, wanted in _members(run.call.steps):
+            steps = min(wanted, total - first)
             if steps == 0:
                 break
-            yield self._climb(run, way, number, steps, usual)
-            left -= steps
-        yield LocalSearch(run.call.steps, restart=number)
+            few = run.best.score >= _HALF  # of the top left; each example climbs one of the two
+            for way, rows in zip(ways, (few, ~few), strict=False):
+                chosen = rows if len(ways) > 1 else None
+                yield self._climb(run, way, (number, first, steps), usual, chosen)
+            first, number = first + steps, number + 1
+        yield LocalSearch(math.ceil(total / 2), restart=number)
 
-    def _climb(self, run: AttackRun, way: Way, number: int, steps: int, usual: Tensor) -> Climb:
+    def _climb(
+        self,
+        run: AttackRun,
+        way: Way,
+        place: tuple[int, int, int],
+        usual: Tensor,
+        rows: Tensor | None,
+    ) -> Climb:
+        """A member; its place is its number, its first gradient's and how many those are."""
         scored: Any = self.objective
         raised = TopKObjective(
             scored.k, scored.reduction, scored.normalisation, way.boundary, way.width
@@ -148,13 +167,14 @@ class AutoTopKAttack(AttributionAttack):
         unit = usual if isinstance(way.rule, AdamStep) else run.ball.radius
         size = way.rule.relative_step * unit if run.settings.step_size is None else None
         ascent = run.ascent(raised, way.beta)
-        return Climb(ascent, way.rule, way.start, number, steps, number * run.call.steps, size)
+        number, first, steps = place
+        return Climb(ascent, way.rule, way.start, number, steps, first, size, rows)
 
 
-def _members(steps: int) -> Iterator[tuple[Way, int]]:
-    """The ways in turn, without end, and how many steps each gets."""
-    yield from ((way, math.ceil(0.75 * steps)) for way in EXPLORE)
-    yield from ((way, steps) for way in cycle(REFINE))
+def _members(steps: int) -> Iterator[tuple[tuple[Way, ...], int]]:
+    """The ways in turn, without end, and how many steps each gets; of a pair each example one."""
+    yield from (((way,), math.ceil(share * steps)) for way, share in EXPLORE)
+    yield from (((FEW_LEFT, way), steps) for way in cycle(MANY_LEFT))
 
 
 def _usual_feature(run: AttackRun) -> Tensor:

@@ -35,7 +35,7 @@ PUBLIC_CLASSES = {
     if inspect.isclass(member)
 }
 SETUP = DOCS / "getting-started.rst"
-GOES_ON = "go on from :doc:`../getting-started`"
+GOES_ON = "in :doc:`../getting-started` first"
 # "Levine et al. (2019)", "Wang & Kong (2024)", "(Kingma and Ba, 2015)".
 NAME = r"[A-ZÀ-Þ][\w-]*[a-zß-ÿ]"
 AUTHORS = rf"({NAME})(?:'s)?(?:,? et al\.|(?: and| &)(?: Van)? {NAME})?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from code import InteractiveConsole
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -73,6 +74,26 @@ def test_every_python_block_runs_and_prints_what_is_written(
                 pytest.fail(f"README.md: {found}. The block printed:\n{printed.getvalue()}")
             ran += 1
     assert ran >= 3
+
+
+class Shell(InteractiveConsole):
+    """The plain Python shell, which reads and does not run."""
+
+    errors = 0
+
+    def runcode(self, code: Any) -> None:
+        pass
+
+    def showsyntaxerror(self, *_: Any, **__: Any) -> None:
+        self.errors += 1
+
+
+def test_every_block_can_be_pasted_into_the_plain_python_shell() -> None:
+    for block in blocks(README):
+        if block.language == "python":
+            shell = Shell()
+            unfinished = [shell.push(line) for line in block.text.splitlines()][-1]
+            assert not shell.errors and not unfinished, block.text
 
 
 def test_continuous_integration_finds_each_of_its_commands() -> None:

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from captum_robust._base.captum_privates import TargetType, log_usage
 from captum_robust._base.checks import check_choice, check_count, check_number
 from captum_robust._base.printed import described
+from captum_robust._base.targets import Prediction
 from captum_robust.attr.explainer import RELAXATIONS, climbable, is_smoothed
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.robust.balls.ball import Norm, ball_of
@@ -180,7 +181,7 @@ class AttributionAttack(Perturbation):
         mask: Any = None,
         additional_forward_args: object = None,
         restarts: int | None = None,
-        keep_prediction: bool = True,
+        keep_prediction: bool | Prediction = True,
         eval_every: int | None = None,
         seed: int | None = None,
         example_ids: Sequence[int] | None = None,
@@ -202,7 +203,9 @@ class AttributionAttack(Perturbation):
             mask: nonzero where an input may change, broadcast to it.
             additional_forward_args: as for Captum; tensors go with the examples.
             restarts: number of climbs; the best iterate of all counts.
-            keep_prediction: only points with the clean prediction count.
+            keep_prediction: only points with the clean prediction count; a function of the net's
+                outputs says what is predicted where that is no class, such as
+                ``lambda out: out[:, 0] > 0``.
             eval_every: steps between judgements of the iterate; the last one is always judged. By
                 default 1, and more where a smoothed map is judged with many more draws than
                 ``attack_samples``, so that judging costs no more than climbing.

@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_robust._base.captum_privates import _format_output
 from captum_robust._base.examples import Maps, usable
 from captum_robust._base.rows import Rows
-from captum_robust._base.targets import class_targets
+from captum_robust._base.targets import Prediction, class_targets, predicted
 from captum_robust.attr.explainer import Explainer
 from captum_robust.robust.objectives.objective import Objective
 
@@ -27,6 +27,8 @@ class Judge:
         objective: gives the score and, among equal scores, the better point.
         evaluation: a similarity of two maps that replaces the objective's score; lower is better
             for the attacker.
+        prediction: what the net predicts, as a function of its outputs; the largest of its scores
+            where None.
     """
 
     def __init__(
@@ -35,8 +37,9 @@ class Judge:
         explainer: Explainer,
         objective: Objective,
         evaluation: Similarity | None,
+        prediction: Prediction | None = None,
     ) -> None:
-        self.forward_func = forward_func
+        self.forward_func, self.prediction = forward_func, prediction
         self.explainer = explainer
         self.objective = objective
         self.evaluation = evaluation
@@ -100,13 +103,16 @@ class Judge:
         return self._classes(outputs)
 
     def _classes(self, outputs: Any) -> Tensor:
-        """The predicted classes of outputs ``(n, classes)``."""
+        """The predicted classes of outputs ``(n, classes)``, or what the user's function gives."""
+        if self.prediction is not None:
+            return predicted(outputs, len(outputs), self.prediction)
         if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ValueError(
                 "`forward_func` must give (N, classes), two classes or more, for a prediction to "
-                f"be kept, got {shape}; give a single logit z two columns, (0, z), or pass "
-                "keep_prediction=False to attack it without."
+                f"be kept, got {shape}; pass a function of other outputs, such as "
+                "keep_prediction=lambda out: out[:, 0] > 0 (or give a single logit z two columns, "
+                "(0, z)), or pass keep_prediction=False to attack it without."
             )
         return outputs.argmax(1)
 

@@ -99,8 +99,10 @@ class AttackRun:
         judging = Explainer(
             spec.attribution_method, kwargs, self.examples, self.call.seed, self.draws.example_ids
         )
-        forward_func = spec.forward_func if self.settings.keep_prediction else None
-        return Judge(forward_func, judging, spec.objective, spec.evaluation)
+        keep = self.settings.keep_prediction
+        forward_func = spec.forward_func if keep else None
+        prediction = keep if callable(keep) else None
+        return Judge(forward_func, judging, spec.objective, spec.evaluation, prediction)
 
     def ascent(
         self, objective: Objective | None = None, surrogate: Surrogate | None = None
@@ -154,7 +156,7 @@ class AttackRun:
         """Marks the examples whose prediction is not the target, and warns of them."""
         labels = self.judge.labels
         classes = class_targets(self.examples.target, self.examples.count)
-        if not settings.keep_prediction or classes is None:
+        if settings.keep_prediction is not True or classes is None:  # a function knows no target
             return torch.zeros_like(labels, dtype=torch.bool)
         changed = labels != classes.to(labels)
         if bool(changed.any()):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import TargetType
 from captum_robust._base.checks import check_count
+from captum_robust._base.targets import Prediction
 from captum_robust.robust.balls.ball import Ball, Norm, ball_of
 from captum_robust.robust.balls.draws import MOST_STEPS
 from captum_robust.robust.objectives.objective import Objective
@@ -93,7 +94,7 @@ class Settings:
     mask: Any = None
     additional_forward_args: object = None
     restarts: int | None = None
-    keep_prediction: bool = True
+    keep_prediction: bool | Prediction = True
     eval_every: int | None = None
     seed: int | None = None
     example_ids: Sequence[int] | None = None

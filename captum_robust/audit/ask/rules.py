@@ -114,3 +114,5 @@ def path(name: str, value: Any) -> None:
     """A path."""
     if not isinstance(value, Path):
         raise TypeError(f"`{name}` must be a Path, got {type(value).__name__}.")
+    if "\0" in str(value):
+        raise ValueError(f"`{name}` must be a path, got {str(value)!r}.")

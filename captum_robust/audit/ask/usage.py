@@ -78,6 +78,8 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its kind where it has none, as a sentence."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[0] if lines else type(error).__name__
     return line if line.endswith(".") else line + "."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def digits_model(plan: AuditPlan) -> nn.Module:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Torch and BLAS on so many CPU threads inside, as before afterwards; as torch is where None.
+    """Torch and BLAS on so many CPU threads inside, but no more than there are cores.
+
+    Afterwards all is as before; where the number is None torch's own choice holds.
 
     The number of threads moves the order of sums, and so the last digits. The CNN is so small that
     more than one only wait for each other, by far the most where cores are shared.
@@ -101,7 +104,7 @@ def threads(count: int | None) -> Iterator[None]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
+    torch.set_num_threads(before if count is None else min(count, os.cpu_count() or count))
     try:
         with threadpool_limits(torch.get_num_threads(), user_api="blas"):
             yield

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,6 +25,7 @@ MAP_COLOURS: Final = "viridis"  # perceptually uniform, readable without red and
 
 # By content, whatever the name says: Pillow hands other formats, such as EPS, to other programs.
 _FORMATS: Final = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_MOST_PIXELS: Final = 50_000_000  # of a picture in memory before it is made smaller
 _EIGHT_BITS: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 _LEVELS: Final = 16  # colours of a map's picture, half a byte each
 _LARGEST: Final = 96
@@ -46,7 +47,9 @@ def read_image(path: Path, size: int | None = None, gray: bool = False) -> Tenso
         with Image.open(path, formats=_FORMATS) as file:
             if file.mode not in _EIGHT_BITS:
                 raise Skipped(f"unreadable: {file.mode} pixels; convert it to eight bits")
-            picture = file.convert("L" if gray else "RGB")
+            if file.width * file.height > _MOST_PIXELS:
+                raise Skipped(f"unreadable: too large ({file.width} x {file.height} pixels)")
+            picture = ImageOps.exif_transpose(file).convert("L" if gray else "RGB")
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
         # Its message names the path, which is in the report already.
         raise Skipped(f"unreadable: not an image that can be decoded ({_kind(error)})") from None

@@ -114,6 +114,10 @@ def open_source(plan: AuditPlan) -> Source:
         title, model, digest, data, facts = _pieces(plan)
     except ValueError as error:
         raise UsageError(f"{error} See captum-robust audit --help.") from None
+    except OSError as error:  # names too long, files that may not be read
+        raise UsageError(
+            f"`--model` or `--data` cannot be read ({error.strerror or type(error).__name__})."
+        ) from None
     if plan.target == "label" and not data.labelled:
         raise UsageError(
             "`--target` label needs labels, and the data have none. Try --target prediction, or "

@@ -271,3 +271,21 @@ def test_pages_of_any_number_of_methods_stay_small() -> None:
         maps = [torch.rand(224, 224, generator=generator) for _ in range(methods)]
         size = sum(len(Picture.of_map(values, side).as_map()) for values in maps)
         assert size < 24_000
+
+
+def test_a_photo_stands_as_its_camera_was_held(tmp_path: Path) -> None:
+    picture = Image.fromarray(pixels(6, 8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    picture.save(tmp_path / "a.png", exif=exif)
+    shown = read_image(tmp_path / "a.png")
+    assert shown.shape == (1, 3, 8, 6)
+    turned = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+    assert torch.equal(shown[0], turned.rot90(-1, (1, 2)))
+
+
+def test_a_picture_that_would_fill_the_memory_is_skipped(tmp_path: Path) -> None:
+    Image.new("1", (8000, 8000)).save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 50_000
+    with pytest.raises(Skipped, match="too large \\(8000 x 8000 pixels\\)"):
+        read_image(tmp_path / "a.png")

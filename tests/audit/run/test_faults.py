@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from captum_robust.__main__ import main
 from captum_robust.audit.ask.usage import AuditFailure, Skipped
 from captum_robust.audit.load import source
+from captum_robust.audit.load.digits import threads
 from captum_robust.audit.load.models import Model
 from captum_robust.audit.measure import memory
 from captum_robust.audit.measure.memory import halving, is_out_of_memory
 from captum_robust.audit.run import work
 from captum_robust.audit.run.journal import Journal
+from captum_robust.audit.run.work import faults
 from tests.audit.conftest import Report, run_audit
 
 BRIEF = ["--nt-samples", "16", "--methods", "saliency,sparsified", "--limit", "all"]
@@ -245,3 +248,34 @@ def test_attacks_leave_out_examples_of_another_prediction(
         assert method["examples"] == [0, 1, 2]
         assert method["attacks"]["examples"] == method["metrics"]["examples"] == [0, 2]
     assert f"class {predicted[1]}" in report.page
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--model", LONG], ["--data", LONG], ["--out", LONG], ["--out", "\0x"], ["--labels", "\0"]],
+)
+def test_names_that_no_file_can_have_are_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", *arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+class Own(Exception):
+    """Of somebody's package."""
+
+
+@pytest.mark.parametrize("error", [Own("mine"), SystemExit(0)])
+def test_whatever_a_model_ends_with_skips_the_example_alone(error: BaseException) -> None:
+    with pytest.raises(Skipped), faults():
+        raise error
+
+
+def test_more_threads_than_cores_are_not_taken() -> None:
+    before = torch.get_num_threads()
+    with threads(1024):
+        assert torch.get_num_threads() <= (os.cpu_count() or 1024)
+    assert torch.get_num_threads() == before

@@ -50,6 +50,10 @@ class CertifiedMargin(Criterion):
     top and rest further than to M. With a few soft draws M is an estimate, to be raised, and no
     certificate: certify afterwards, with the transform, ``keep`` and noise trained with.
 
+    Train with noise first (:class:`NoiseAugmentation`), then with this at a small learning rate and
+    with clipped gradients: at rate 0.01 without clipping, a weight of 2 ruined a CIFAR-10 ResNet-20
+    within 50 steps.
+
     Args:
         stdevs: as in :class:`NoiseAugmentation`; a single number where ``epsilon`` is above 0.
         draws: m, an example and step.

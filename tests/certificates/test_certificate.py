@@ -369,6 +369,15 @@ def test_round_trip_of_targets_with_several_parts(tmp_path):
         same(certificate, Certificate.load(tmp_path / "c"))
 
 
+def test_masks_may_be_arrays(make):
+    half = np.arange(6) < 3
+    for given in (half, torch.from_numpy(half), np.stack([half] * 3)):
+        certificate = make(masks=given, nt_samples=100)
+        assert torch.equal(
+            certificate.shares, make(masks=torch.from_numpy(half), nt_samples=100).shares
+        )
+
+
 def test_tuples_of_maps(tmp_path):
     def model(first, second):
         return (first.sin().sum(1) + second.flatten(1).square().sum(1)).unsqueeze(1)

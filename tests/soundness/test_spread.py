@@ -396,7 +396,7 @@ def test_route_hcr_needs_gaussian_noise_and_some_samples(body, smoothing, field)
     settings = {"stdevs": 1.0, "norm_bound": 9.0, "route": "hcr"}
     with pytest.raises(ValueError, match="Gaussian noise and at least 8 samples, got uniform ball"):
         ball.certify(torch.zeros(1, 3), nt_samples=20, **settings).cosine(0.1)
-    gaussian = smoothing(field(torch.tanh))
+    gaussian = smoothing(field(lambda points: torch.tanh(points)))
     with pytest.raises(ValueError, match="got Gaussian noise and 7 samples"):
         gaussian.certify(torch.zeros(1, 3), nt_samples=7, **settings).cosine(0.1)
     assert gaussian.certify(torch.zeros(1, 3), nt_samples=8, **settings).pairs.pairs == 4

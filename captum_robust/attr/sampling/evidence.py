@@ -58,7 +58,8 @@ class EvidenceCollector:
         self._plan, self._terms = plan, terms
         self._transform = plan.applied(as_transform(transform))
         self._norm_bound = norm_bound
-        self._masks = masks if masks is None or isinstance(masks, tuple) else (masks,)
+        given = masks if masks is None or isinstance(masks, tuple) else (masks,)
+        self._masks = None if given is None else tuple(map(torch.as_tensor, given))
         pairs = spec.eig_pairs
         self._eig_pairs = None if pairs is None else check_count("eig_pairs", pairs, low=4)
         self._memory_limit = check_count("memory_limit", spec.memory_limit, low=0)

@@ -14,7 +14,8 @@ import torch
 from captum.attr import Saliency
 from torch import nn
 
-from captum_robust.attr import Abs, Sparsify, UnitNorm
+from captum_robust._base.vectors import top_mask
+from captum_robust.attr import Abs, Pool, SparsifiedSmoothGrad, Sparsify, UnitNorm
 from captum_robust.robust import TopKAttack
 
 EXAMPLES, FEATURES, SAMPLES, ALPHA = 40, 6, 2000, 0.1
@@ -185,3 +186,35 @@ def test_the_librarys_attack_in_the_norm_of_the_law(law, net, inputs, smoothing)
     fresh = smooth.attribute(points, target=0, nt_samples=SAMPLES, seed=2, **level)
     overlap = (top_marks(certificate.attributions) & top_marks(fresh)).sum(1) / 2
     assert (overlap < certified).sum() <= allowed(len(images))
+
+
+@pytest.mark.slow
+def test_the_top_regions_under_an_attack_on_the_region_map():
+    """An attack on the map of regions, at the certified radius, judged by fresh draws."""
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 16), nn.Softplus(), nn.Linear(16, 3)).eval()
+    net[1].weight.data *= 2
+    x = torch.randn(60, 1, 6, 6)
+    target = net(x).argmax(1)
+    regions = Abs() >> Pool(2)
+    smooth = SparsifiedSmoothGrad(Saliency(net), keep=3, transform=regions)
+    words = {"stdevs": 0.5, "nt_samples": 1000, "alpha": ALPHA, "claim": "redrawn"}
+    certificate = smooth.certify(x, target=target, seed=0, **words)
+    radius = certificate.certified_radius(overlap=1.0, k=3)
+    chosen = radius > 0
+    assert int(chosen.sum()) >= 8
+    search = TopKAttack(net, smooth, k=3, attribute_kwargs={"nt_samples": 64, "stdevs": 0.5})
+    moved = search.perturb(
+        x[chosen],
+        radius=radius[chosen].reshape(-1, 1, 1, 1).float() * 0.999,
+        step_num=10,
+        target=target[chosen],
+        norm="L2",
+        keep_prediction=False,
+        seed=1,
+    )
+    drawn = {"stdevs": 0.5, "nt_samples": 1000, "seed": 77}
+    fresh = smooth.attribute(moved, target=target[chosen], **drawn).flatten(1)
+    kept = top_mask(certificate.mean[chosen], 3) & top_mask(fresh, 3)
+    failures = int((kept.sum(1) < 3).sum())
+    assert failures <= allowed(int(chosen.sum()))

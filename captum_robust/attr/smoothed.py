@@ -230,7 +230,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         )
         moments = MapMoments(nt_type)
         deltas: list[Tensor] = []
-        for drawn in self._passes(plan, with_delta, show_progress):
+        for drawn in self._passes(plan, with_delta, show_progress, self._graph):
             moments.add(drawn.maps)
             deltas += drawn.deltas
         maps = tuple(
@@ -437,11 +437,15 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         return part
 
     def _passes(
-        self, plan: SamplingPlan, with_delta: bool = False, show_progress: bool = False
+        self,
+        plan: SamplingPlan,
+        with_delta: bool = False,
+        show_progress: bool = False,
+        graph: bool = False,
     ) -> Iterator[Pass]:
         """The sampling loop: one pass after the other, each computed as it is asked for."""
         label = f"{type(self).__name__} of {plan.samples} samples"
         for samples in tqdm(plan.passes(), desc=label, disable=not show_progress):
-            with torch.inference_mode(False), torch.set_grad_enabled(self._graph):
-                drawn = one_pass(self, plan, samples, with_delta, self._graph)
+            with torch.inference_mode(False), torch.set_grad_enabled(graph):
+                drawn = one_pass(self, plan, samples, with_delta, graph)
             yield drawn

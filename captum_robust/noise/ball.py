@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from scipy import special
 from torch import Tensor
 
+from captum_robust.noise.arithmetic import UNIT, inverse_method_error, sum_in_pairs
 from captum_robust.noise.law import Array, NoiseLaw, checked_shifts
 
 
@@ -36,14 +36,47 @@ class UniformBallNoise(NoiseLaw):
     norm = "l2"
     extra = 2
 
-    def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
-        out.normal_(generator=generator)
+    def from_uniform(self, centred: Tensor) -> Tensor:
+        """Standard normal numbers, of which :meth:`combined` takes the direction."""
+        return centred.erfinv_().mul_(math.sqrt(2.0))
 
-    def _shape(self, raw: Tensor, dimension: int) -> Tensor:
+    def combined(self, raw: Tensor, dimension: int) -> Tensor:
         # The first d coordinates of a uniform point on the sphere in d + 2 dimensions are uniform
         # on the ball in d dimensions (Archimedes' hat-box theorem).
-        norm = torch.linalg.vector_norm(raw, dim=1, keepdim=True)
-        return raw[:, :dimension].mul_(self.radius_in_stdevs(dimension) / norm)
+        squares = sum_in_pairs(raw.square())
+        return raw[:, :dimension].mul_(self.radius_in_stdevs(dimension) / squares.sqrt())
+
+    def sampling_error(self, dimension: int) -> float:
+        r"""Expected error of the noise as computed, :math:`E\|\tilde\eta - \eta\|_1 / d`.
+
+        With n = d + 2 normal numbers g of norm :math:`\rho`, computed with errors
+        :math:`\epsilon_i`, the noise is :math:`\sqrt n\,g/\rho`, and up to rounding
+
+        .. math:: \|\tilde\eta - \eta\|_1 \le \frac{\sqrt n}{\rho}\sum_i \epsilon_i
+                  + \sqrt{nd}\,\frac{|\tilde\rho - \rho|}{\rho},\quad
+                  |\tilde\rho - \rho| \le \min\Big(\sum_i \epsilon_i,
+                  \sum_i \frac{\epsilon_i(|g_i| + |\tilde g_i|)}{\rho}\Big).
+
+        Proof: the triangle inequality and :math:`\sum_{j \le d}|\tilde g_j| \le
+        \sqrt d\,\tilde\rho`; both bounds on the norm are triangle inequalities, the second of its
+        square. In expectation, :math:`\rho` is at least the norm of the others, which does not
+        depend on :math:`\epsilon_i`: :math:`E\rho_{-i}^{-1}` and :math:`E\rho_{-i}^{-2} =
+        1/(n-3)` are those of a chi law with n - 1 degrees of freedom. By the inverse method,
+        :math:`E\epsilon_i \le 16u + 3Tu` and
+        :math:`E\epsilon_i(|g_i| + |\tilde g_i|) \le 2(16u + 3T^2u)`. The sum of squares in pairs,
+        the root, the quotient and the product add :math:`2\lceil\log_2 n\rceil + 4` units.
+        """
+        drawn, largest = dimension + 2, self._largest_draw()
+        error = inverse_method_error(largest)
+        weighted = 2.0 * inverse_method_error(largest**2)
+        inverse = math.exp(math.lgamma((drawn - 2) / 2) - math.lgamma((drawn - 1) / 2))
+        inverse /= math.sqrt(2.0)
+        norm = error * inverse
+        if drawn > 3:
+            norm = min(norm, weighted / (drawn - 3))
+        spread = math.sqrt(drawn) * drawn / dimension
+        rounding = (2.0 * math.ceil(math.log2(drawn)) + 4.0) * UNIT
+        return spread * (error * inverse + math.sqrt(dimension) * norm) + rounding
 
     def radius_in_stdevs(self, dimension: int) -> float:
         return math.sqrt(dimension + 2.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -32,11 +31,8 @@ class UniformBoxNoise(NoiseLaw):
     name = "uniform box"
     norm = "l1"
 
-    def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
-        out.uniform_(-1.0, 1.0, generator=generator)
-
-    def _shape(self, raw: Tensor, dimension: int) -> Tensor:
-        return raw.mul_(self.radius_in_stdevs(dimension))
+    def from_uniform(self, centred: Tensor) -> Tensor:
+        return centred.mul_(math.sqrt(3.0))
 
     def radius_in_stdevs(self, dimension: int) -> float:
         return math.sqrt(3.0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 from torch import Tensor
 
 from captum_robust._base.numbers.bisect import bisect
+from captum_robust.noise.angle import angle_by_lower, inverse_angle
 from captum_robust.noise.law import Array, NoiseLaw, checked_shifts
 
 
@@ -31,9 +31,10 @@ class GaussianNoise(NoiseLaw):
     name = "Gaussian"
     norm = "l2"
     norm_shift_by_covariance = True
+    tight_pair = True
 
-    def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
-        out.normal_(generator=generator)
+    def from_uniform(self, centred: Tensor) -> Tensor:
+        return centred.erfinv_().mul_(math.sqrt(2.0))
 
     def total_variation(self, shift: ArrayLike, dimension: int) -> Array:
         """:math:`2\\Phi(t/2) - 1`."""
@@ -86,44 +87,18 @@ class GaussianNoise(NoiseLaw):
         .. math:: A = \sup_{0<a<1}\; a - (a+b)\,\Phi\big(\Phi^{-1}(\tfrac a{a+b}) - t\big),
                   \quad b = \sqrt{1-a^2}.
 
-        Proof (ours): with :math:`w\cdot G` in [-a, b], :math:`s = (w\cdot G + a)/(a+b)` is
-        [0, 1]-valued with mean :math:`p = (w\cdot h(x) + a)/(a+b)`. After the shift its mean is at
-        most :math:`\Phi(\Phi^{-1}(p) + t)`, which is at most a/(a+b), that is
-        :math:`w\cdot h(x+\delta) \le 0`, as soon as :math:`p \le \Phi(\Phi^{-1}(a/(a+b)) - t)`;
-        solve for :math:`w\cdot h(x)`. Maps of either sign have a = b = 1. Dividing that form by
-        :math:`\sqrt2` is no bound. Rounded up.
+        See :func:`~captum_robust.noise.angle.angle_by_lower`.
         """
         shift = checked_shifts(shift)
         if not nonnegative:
             return special.erf(shift / math.sqrt(2.0))
-        return np.minimum(_nonnegative_angle(shift) + 1e-7, 1.0)
+        return angle_by_lower(self.lower, shift, dimension, nonnegative=True)
 
     def inverse_angle_shift(
         self, constant: ArrayLike, dimension: int, nonnegative: bool = False
     ) -> Array:
-        wanted = np.clip(np.asarray(constant, float), 0.0, 1.0)
-        signed = math.sqrt(2.0) * special.erfinv(wanted)
         if not nonnegative:
-            return signed
-
-        def fits(tried: Array) -> NDArray[np.bool_]:
-            return self.angle_shift(tried, dimension, nonnegative=True) <= wanted
-
-        safe, _ = bisect(fits, np.zeros_like(signed), 40.0, steps=50)
-        return safe
-
-
-def _nonnegative_angle(shift: Array) -> Array:
-    """The supremum over a of the Gaussian angle constant, on a grid refined once at its best."""
-    turns = np.linspace(0.0, math.pi / 2.0, 1001)[1:-1]
-    best = turns[_angle_of_split(shift[..., None], turns).argmax(-1)][..., None]
-    fine = best + np.linspace(-1.0, 1.0, 401) * (turns[1] - turns[0])
-    fine = np.clip(fine, 1e-9, math.pi / 2.0 - 1e-9)
-    return np.clip(_angle_of_split(shift[..., None], fine).max(-1), 0.0, None)
-
-
-def _angle_of_split(shift: Array, turn: Array) -> Array:
-    """The angle constant for one split a = sin(turn), b = cos(turn)."""
-    negative, positive = np.sin(turn), np.cos(turn)
-    length = negative + positive
-    return negative - length * special.ndtr(special.ndtri(negative / length) - shift)
+            wanted = np.clip(np.asarray(constant, float), 0.0, 1.0)
+            return math.sqrt(2.0) * special.erfinv(wanted)
+        found = inverse_angle(self.angle_shift, constant, dimension, nonnegative=True)
+        return np.clip(found, 0.0, None)

@@ -18,6 +18,14 @@ from torch import Tensor
 
 from captum_robust._base.numbers.bisect import bisect
 from captum_robust._base.streams import SampleStreams
+from captum_robust.noise.arithmetic import (
+    UNIT,
+    centred,
+    drawing_device,
+    drawn_bits,
+    inverse_method_error,
+    rounding_distance,
+)
 
 Array = NDArray[np.float64]
 
@@ -48,16 +56,19 @@ class NoiseLaw(ABC):
         extra: columns drawn beyond the features.
         norm_shift_by_covariance: whether the shifted law has a density of finite variance with
             respect to the unshifted, so that a map's covariance bounds its move too.
+        tight_pair: whether :meth:`lower` and :meth:`upper` are each other's inverse, upper(p) <= q
+            where p <= lower(q), so that the angle constant follows from them.
     """
 
     name: ClassVar[str]
     norm: ClassVar[str]
     extra: ClassVar[int] = 0
     norm_shift_by_covariance: ClassVar[bool] = False
+    tight_pair: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, register: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not inspect.isabstract(cls):
+        if register and not inspect.isabstract(cls):
             _register(cls)
 
     def __repr__(self) -> str:
@@ -81,32 +92,37 @@ class NoiseLaw(ABC):
         streams: SampleStreams | None = None,
         samples: range = range(0),
     ) -> Tensor:
-        """Draws noise of unit per-coordinate standard deviation.
+        """Draws noise of unit per-coordinate standard deviation, in float64, and rounds it once.
 
         Args:
             rows: number of independent draws; with ``streams``, examples times samples.
             dimension: number of features ``d``, all inputs of an example together.
             device: where the noise is drawn.
-            dtype: of the noise; float16 and bfloat16 give float32 noise, so that rounding
-                happens once, on the noisy input, and stays part of the explained function.
+            dtype: of the noise; float16 and bfloat16 give float32 noise.
             streams: seeded streams; torch's global generator where ``None``.
             samples: the sample numbers of the draws, example-major, with ``streams``.
 
         Returns:
             Noise of shape ``(rows, d)``.
         """
+        device = torch.device(device)
         dtype = torch.float32 if dtype in _HALF_PRECISION else dtype
-        raw = torch.empty(rows, dimension + self.extra, device=device, dtype=dtype)
-        if streams is None:
-            self._fill(raw, None)
-        else:
-            streams.fill(raw, samples, self._fill)
-        return self._shape(raw, dimension)
+        columns = dimension + self.extra
+        bits = drawn_bits(rows, columns, drawing_device(device), streams, samples)
+        return self.of_bits(bits, dimension).to(device=device, dtype=dtype)
 
+    def of_bits(self, bits: Tensor, dimension: int) -> Tensor:
+        """Noise ``(rows, d)`` in float64 from 53-bit integers ``(rows, d + extra)``."""
+        return self.combined(self.from_uniform(centred(bits)), dimension)
+
+    @abstractmethod
     def from_uniform(self, centred: Tensor) -> Tensor:
         r"""Turns uniform numbers into noise of unit standard deviation, element by element.
 
         .. math:: \eta = F^{-1}\big(\tfrac{1 + u}{2}\big)
+
+        Accurate to 16 units in the last place of :math:`\eta`, or as well as u is known (see
+        :mod:`captum_robust.noise.arithmetic`).
 
         Args:
             centred: float64 numbers u, uniform on (-1, 1); may be overwritten.
@@ -114,16 +130,31 @@ class NoiseLaw(ABC):
         Returns:
             Independent coordinates of the noise, float64, in the same shape.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `from_uniform`.")
 
-    def _fill(self, out: Tensor, generator: torch.Generator | None) -> None:
-        """Fills ``out`` with the raw draws."""
-        centred = torch.empty_like(out, dtype=torch.float64)
-        out.copy_(self.from_uniform(centred.uniform_(-1.0, 1.0, generator=generator)))
-
-    def _shape(self, raw: Tensor, dimension: int) -> Tensor:
-        """Turns raw draws into noise of unit per-coordinate standard deviation, in place."""
+    def combined(self, raw: Tensor, dimension: int) -> Tensor:
+        """Turns raw coordinates ``(rows, d + extra)`` into noise ``(rows, d)``; may overwrite."""
         return raw
+
+    def sampling_error(self, dimension: int) -> float:
+        r"""Expected error of the noise as computed, :math:`E\|\tilde\eta - \eta\|_1 / d`.
+
+        In standard deviations. By default that of the inverse method, feature by feature; a law
+        that overrides :meth:`combined` overrides this too.
+        """
+        return inverse_method_error(self._largest_draw())
+
+    def rounding_distance(self, dimension: int) -> float:
+        """Total variation between noisy inputs as computed and as in the books, bounded.
+
+        See :mod:`captum_robust.noise.arithmetic`.
+        """
+        drawn = dimension + self.extra
+        return rounding_distance(dimension, drawn, self.sampling_error(dimension))
+
+    def _largest_draw(self) -> float:
+        """The largest coordinate that the inverse method can draw."""
+        ends = torch.tensor([UNIT - 1.0, 1.0 - UNIT], dtype=torch.float64)
+        return float(self.from_uniform(ends).abs().max())
 
     @property
     def has_radius(self) -> bool:

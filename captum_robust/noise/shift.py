@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captum_robust.noise.computed import AsComputed
 from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.levels import NoiseLevel
 
@@ -31,6 +32,10 @@ class Shift:
         dimension: number of input features ``d``.
         smallest: ``(N,)`` float64, each example's smallest standard deviation.
         weighted: whether features of an example differ in standard deviation.
+        allowance: bound on the total variation between noisy inputs as computed and as in the
+            books (see :mod:`captum_robust.noise.arithmetic`), which every bound pays at both
+            inputs; 0 for exact arithmetic. None in certificates of earlier versions, which took
+            their noise for exact.
 
     Example:
         >>> import torch
@@ -45,6 +50,7 @@ class Shift:
     dimension: int
     smallest: Tensor
     weighted: bool
+    allowance: float | None = 0.0
 
     @classmethod
     def of_level(cls, law: NoiseLaw, level: NoiseLevel) -> Shift:
@@ -55,7 +61,18 @@ class Shift:
                 "every feature needs noise for a certificate: the standard deviation must be > 0, "
                 f"got 0 in example {example}."
             )
-        return cls(law, level.dimension, level.smallest, level.weighted)
+        allowance = law.rounding_distance(level.dimension)
+        return cls(law, level.dimension, level.smallest, level.weighted, allowance)
+
+    @property
+    def slack(self) -> float:
+        """The allowance as a number."""
+        return self.allowance or 0.0
+
+    @property
+    def bounds(self) -> NoiseLaw:
+        """The law's bounds on means for samples as computed."""
+        return AsComputed(self.law, self.slack) if self.slack else self.law
 
     @property
     def stdevs(self) -> Array:

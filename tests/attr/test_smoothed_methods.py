@@ -145,7 +145,8 @@ def test_agrees_with_noise_tunnel_on_the_same_noise(conv_net, monkeypatch, name,
     inputs = torch.randn(3, 2, 6, 5)
     settings = arguments | {"nt_type": moment, "nt_samples": 4}
     noise = smooth.noise.sample(12, 60).reshape(12, 2, 6, 5) * 0.3
-    monkeypatch.setattr(smooth.noise.__class__, "sample", lambda *_, **__: noise.flatten(1) / 0.3)
+    drawn = noise.double().flatten(1) / 0.3
+    monkeypatch.setattr(smooth.noise.__class__, "of_bits", lambda *_: drawn.clone())
     monkeypatch.setattr(torch, "normal", lambda *_: noise)
     theirs = NoiseTunnel(make(conv_net)).attribute(inputs, stdevs=0.3, **settings)
     ours = smooth.attribute(inputs, stdevs=0.3, **settings)

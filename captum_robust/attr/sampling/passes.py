@@ -65,7 +65,7 @@ def one_pass(
         with_delta: whether the base method gives convergence deltas too.
         graph: whether maps keep their graph.
     """
-    noisy = plan.noisy_inputs(samples)
+    noisy = plan.noisy_inputs(samples, graph)
     if smoother.is_gradient_method:
         noisy = tuple(tensor.requires_grad_() for tensor in noisy)
     if plan.watch is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from itertools import pairwise, product
 from numbers import Real
 from typing import Any, Final
@@ -20,6 +19,7 @@ from captum_robust._base.vectors import feature_shapes, unflatten
 from captum_robust.attr.method.groups import Groups
 from captum_robust.attr.method.watch import OutputWatch
 from captum_robust.attr.sampling.spec import Clamp
+from captum_robust.noise.arithmetic import NoisyFeatures, dither, drawing_device, drawn_bits
 from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.levels import NoiseLevel
 from captum_robust.transforms.transform import Transform
@@ -90,6 +90,8 @@ class SamplingPlan:
         self._streams = SampleStreams(self.seed, ids, NOISE)
         self._baseline_streams = SampleStreams(self.seed, ids, BASELINES)
         self._draw_streams = SampleStreams(self.seed, ids, METHOD)
+        pairs = zip(self.inputs, self.level.scales, strict=True)
+        self._features = [NoisyFeatures(tensor, scale) for tensor, scale in pairs]
         self._expanded: dict[int, dict[str, Any]] = {}
         _check_clamp(self.clamp, self.inputs)
 
@@ -107,30 +109,28 @@ class SamplingPlan:
             for start in range(begin, end, step)
         ]
 
-    def noisy_inputs(self, samples: range) -> tuple[Tensor, ...]:
-        """The inputs with noise, ``(N * b, *)``, rounded once to the inputs' dtype and clamped."""
-        first = self.inputs[0]
-        rows = first.shape[0] * len(samples)
-        noise = self.law.sample(
-            rows,
-            self.level.dimension,
-            device=first.device,
-            dtype=_noise_dtype(self.inputs),
-            streams=self._streams,
-            samples=samples,
-        )
-        parts = unflatten(noise, feature_shapes(self.inputs))
-        return tuple(
-            self._add(tensor, scale, part.unflatten(0, (-1, len(samples))))
-            for tensor, scale, part in zip(self.inputs, self.level.scales, parts, strict=True)
-        )
+    def noisy_inputs(self, samples: range, graph: bool = False) -> tuple[Tensor, ...]:
+        """The inputs with noise, ``(N * b, *)``, rounded to the inputs' dtype and clamped.
 
-    def _add(self, tensor: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
-        """One input ``(N, *)`` with noise ``(N, b, *)``, as rows ``(N * b, *)``."""
-        if scale.dim() == tensor.dim():
-            scale = scale.unsqueeze(1)
-        noisy = (tensor.unsqueeze(1) + noise.mul_(scale)).flatten(0, 1).to(tensor.dtype)
-        return noisy if self.clamp is None else noisy.clamp(*_as_bounds(self.clamp, noisy))
+        How they are rounded is told in :mod:`captum_robust.noise.arithmetic`.
+        """
+        features, drawn = self.level.dimension, self.level.dimension + self.law.extra
+        rows = self.inputs[0].shape[0] * len(samples)
+        device = drawing_device(self.inputs[0].device)
+        bits = drawn_bits(rows, drawn + features, device, self._streams, samples)
+        noise = self.law.of_bits(bits[:, :drawn], features)
+        shapes = feature_shapes(self.inputs)
+        chances = unflatten(dither(bits[:, drawn:]), shapes)
+        apart = (-1, len(samples))
+        noisy = (
+            one.rounded(part.unflatten(0, apart), chance.unflatten(0, apart), graph).flatten(0, 1)
+            for one, part, chance in zip(
+                self._features, unflatten(noise, shapes), chances, strict=True
+            )
+        )
+        if self.clamp is None:
+            return tuple(noisy)
+        return tuple(part.clamp(*_as_bounds(self.clamp, part)) for part in noisy)
 
     def expanded_arguments(self, count: int) -> dict[str, Any]:
         """The keyword arguments for ``count`` samples an example; what is shared stays whole."""
@@ -183,11 +183,6 @@ class SamplingPlan:
             for baseline, column in zip(baselines, chance.unbind(1), strict=True)
         )
         return drawn if isinstance(given, tuple) else drawn[0]
-
-
-def _noise_dtype(inputs: tuple[Tensor, ...]) -> torch.dtype:
-    """The widest of the inputs' dtypes, and no narrower than float32."""
-    return reduce(torch.promote_types, (tensor.dtype for tensor in inputs), torch.float32)
 
 
 def _as_bounds(clamp: Clamp, noisy: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,13 @@ from typing import Any, Final
 from torch import Tensor
 
 from captum_robust._base.checks import check_count
-from captum_robust._base.numbers.rounding import confidence_percent, down, percent_down, percent_up
+from captum_robust._base.numbers.rounding import (
+    confidence_percent,
+    down,
+    percent_down,
+    percent_up,
+    up,
+)
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.questions.prediction import predicted_interval
 from captum_robust.certificates.questions.question import Question
@@ -46,6 +52,7 @@ def statement(
             said = "the smoothed map is zero, so it ranks no features and has no direction"
         lines.append(f"{about}{said}.")
     lines += _under_noise(certificate, examples)
+    lines += _arithmetic(certificate)
     lines.append(
         "This is about the smoothed map of that target. "
         "The model's prediction is not certified: it may change."
@@ -147,6 +154,22 @@ def _perturbations(certificate: CertificateData, epsilon: float) -> str:
         size += f" (and every one whose {shift.law.norm} norm of delta / stdev is at most "
         size += f"{down(least)})"
     return size
+
+
+def _arithmetic(certificate: CertificateData) -> list[str]:
+    """What is said of rounding."""
+    allowance = certificate.shift.allowance
+    if allowance is None:
+        return [
+            "This certificate was saved by an earlier version, which drew and added noise in the "
+            "input's own precision and took it for exact: nothing is left for rounding."
+        ]
+    if certificate.kind in ("as-published", "estimate") or allowance == 0:
+        return []
+    return [
+        "Rounding is included: the law of the noisy inputs as computed is within "
+        f"{up(allowance, 2)} of the ideal one in total variation."
+    ]
 
 
 def _sentences(

@@ -41,6 +41,7 @@ def to_dict(certificate: CertificateData) -> dict[str, Any]:
             "weighted": shift.weighted,
             "unit": "stdev" if isinstance(shift, WeightedShift) else "input",
             "smallest_stdevs": shift.smallest.tolist(),
+            "allowance": shift.allowance,
         },
         "range": _jsonable(asdict(certificate.range)),
         "shapes": [list(shape) for shape in certificate.shapes],
@@ -92,13 +93,9 @@ def load(path: str | Path) -> dict[str, Any]:
     noise, limits = saved["noise"], saved["range"]
     shapes = tuple(Size(shape) for shape in saved["shapes"])
     named, votes = saved.get("named"), saved.get("votes")
-    smallest = torch.tensor(noise["smallest_stdevs"], dtype=torch.float64)
-    # Files of versions before 0.3 name no unit.
-    before = "stdev" if noise["weighted"] else "input"
-    kind = WeightedShift if noise.get("unit", before) == "stdev" else Shift
     return {
         "terms": Terms(**{name: _tuple(value) for name, value in saved["terms"].items()}),
-        "shift": kind(law_named(noise["law"]), noise["dimension"], smallest, noise["weighted"]),
+        "shift": _shift(noise),
         "mean": mean,
         "variance": variance,
         "shares": shares,
@@ -125,6 +122,19 @@ def _target(value: Any, is_tuple: bool) -> Any:
     if not isinstance(value, list):
         return value
     return tuple(value) if is_tuple else [_tuple(entry) for entry in value]
+
+
+def _shift(noise: dict[str, Any]) -> Shift:
+    """The noise at its level; files of versions before 0.3 name no unit and no allowance."""
+    before = "stdev" if noise["weighted"] else "input"
+    kind = WeightedShift if noise.get("unit", before) == "stdev" else Shift
+    return kind(
+        law_named(noise["law"]),
+        noise["dimension"],
+        torch.tensor(noise["smallest_stdevs"], dtype=torch.float64),
+        noise["weighted"],
+        noise.get("allowance"),
+    )
 
 
 def _pairs(saved: dict[str, Any] | None) -> PairEvidence | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -164,12 +164,14 @@ def _evidence_of(certificate: CertificateData, example: int, alpha: float) -> El
 
 def law_of(certificate: CertificateData) -> NoiseLaw:
     """The noise law, which answers as its comparator does where that is asked for."""
-    law = certificate.shift.law
-    if certificate.terms.route != "lecuyer":
-        return law
-    if law != GaussianNoise():
-        raise ValueError(f'`route` "lecuyer" needs Gaussian noise, got {law.name} noise.')
-    return LecuyerGaussianNoise()
+    shift = certificate.shift
+    if certificate.terms.published:
+        return shift.law
+    if certificate.terms.route == "lecuyer":
+        if shift.law != GaussianNoise():
+            raise ValueError(f'`route` "lecuyer" needs Gaussian noise, got {shift.law.name} noise.')
+        shift = replace(shift, law=LecuyerGaussianNoise())
+    return shift.bounds
 
 
 def confidence_of(certificate: CertificateData) -> Confidence:

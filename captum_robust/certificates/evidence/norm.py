@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.functionals.angle import cosine_from_sine, sine_from_cosine
 from captum_robust.certificates.printed.formulas import published_cosine, published_ratio
 from captum_robust.certificates.shifts.covariance import hcr_shift, inverse_hcr_shift
+from captum_robust.noise.law import NoiseLaw
 from captum_robust.noise.shift import Shift
 
 Array = NDArray[np.float64]
@@ -61,24 +63,37 @@ class NormEvidence:
 
     def moved(self, shifts: Array) -> Array:
         """How far the expected map moves, ``(N,)``: the smaller of both routes."""
-        return self._smaller(shifts, self.shift.law.norm_shift)
+        return self._smaller(shifts, self._law.norm_shift)
 
     def turned(self, shifts: Array) -> Array:
         """The angle constant A, ``(N,)``: the smaller of both routes."""
         if self.drawn_anew:
             return self.moved(shifts)
-        return self._smaller(shifts, self.shift.law.angle_shift)
+        return self._smaller(shifts, self._law.angle_shift)
 
     def _smaller(self, shifts: Array, bound: Callable[..., Array]) -> Array:
-        by_covariance = hcr_shift(shifts, self.eigenvalues)
+        by_covariance = self._by_covariance(shifts)
         if not self.bounded:
             return by_covariance
         by_norm = self.bound * bound(shifts, self.shift.dimension, self.nonnegative)
         return np.minimum(by_norm, by_covariance)
 
+    def _by_covariance(self, shifts: Array) -> Array:
+        return hcr_shift(shifts, self.eigenvalues) + self._slip
+
+    @property
+    def _law(self) -> NoiseLaw:
+        return self.shift.law if self.published else self.shift.bounds
+
+    @property
+    def _slip(self) -> float:
+        """What expectations as computed are off, at x and at the perturbed input together."""
+        length = math.sqrt(2.0) if self.nonnegative else 2.0
+        return 2.0 * length * self.bound * self.shift.slack
+
     def by_hcr(self, shifts: Array) -> NDArray[np.bool_]:
         """Whether the HCR route gives the angle constant, ``(N,)``."""
-        return self.turned(shifts) == hcr_shift(shifts, self.eigenvalues)
+        return self.turned(shifts) == self._by_covariance(shifts)
 
     def cosine(self, shifts: Array) -> Array:
         """Certified cosines at shifts ``(N,)``."""
@@ -116,18 +131,18 @@ class NormEvidence:
 
     def _shift_of_move(self, allowed: Array, inverse: Callable[[Array], Array]) -> Array:
         """The larger shift of both routes; none where nothing is allowed, any beyond 2M."""
-        shifts = inverse_hcr_shift(allowed, self.eigenvalues)
+        shifts = inverse_hcr_shift(allowed - self._slip, self.eigenvalues)
         if self.bounded:
             shifts = np.maximum(shifts, inverse(np.clip(allowed / self.bound, 0.0, 2.0)))
             shifts = np.where(allowed >= 2.0 * self.bound, np.inf, shifts)
         return np.where(allowed < 0.0, -np.inf, shifts)
 
     def _norm_inverse(self, distance: Array) -> Array:
-        law = self.shift.law
+        law = self._law
         return law.inverse_norm_shift(distance, self.shift.dimension, self.nonnegative)
 
     def _angle_inverse(self, constant: Array) -> Array:
-        law = self.shift.law
+        law = self._law
         return law.inverse_angle_shift(constant, self.shift.dimension, self.nonnegative)
 
 
@@ -173,7 +188,8 @@ def _evidence_at(certificate: CertificateData, alpha: float) -> NormEvidence:
         bound=bound,
         lengths=lengths if population else norms,
         offset=none if population else radii + fresh,
-        eigenvalues=eigenvalues if hcr else unknown,
+        # Of the ideal law: (w.G - w.h)^2 is at most 4 M^2, so its mean moves by so much.
+        eigenvalues=eigenvalues + 4.0 * bound**2 * shift.slack if hcr else unknown,
         drawn_anew=redrawn,
         nonnegative=known.nonnegative,
         shift=shift,

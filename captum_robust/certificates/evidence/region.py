@@ -16,6 +16,7 @@ from captum_robust.certificates.confidence.spread import mean_upper
 from captum_robust.certificates.data import CertificateData
 from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
 from captum_robust.noise import NoiseLaw
+from captum_robust.noise.shift import Shift
 
 Array = NDArray[np.float64]
 
@@ -28,8 +29,9 @@ class RegionEvidence:
         lower, upper: bounds on its expectation.
         variance: bound on its variance.
         fresh: error of a fresh average at the perturbed input; 0 where none is drawn.
-        law: the noise law.
+        law: the noise law, for samples as computed.
         dimension: number of input features.
+        allowance: what an expectation as computed may be off.
     """
 
     lower: float
@@ -38,11 +40,10 @@ class RegionEvidence:
     fresh: float
     law: NoiseLaw
     dimension: int
+    allowance: float = 0.0
 
     @classmethod
-    def of(
-        cls, shares: Array, alpha: float, law: NoiseLaw, dimension: int, redrawn: bool
-    ) -> RegionEvidence:
+    def of(cls, shares: Array, alpha: float, shift: Shift, redrawn: bool) -> RegionEvidence:
         """The evidence at a probability of error."""
         spent = region_shares(alpha, redrawn)
         pairs = len(shares) // 2
@@ -57,23 +58,31 @@ class RegionEvidence:
             upper=1.0 - betting_lower(1.0 - shares, spent["upper"]),
             variance=variance,
             fresh=fresh,
-            law=law,
-            dimension=dimension,
+            law=shift.bounds,
+            dimension=shift.dimension,
+            allowance=shift.slack,
         )
 
     @classmethod
-    def exact(cls, shares: Array, law: NoiseLaw, dimension: int) -> RegionEvidence:
+    def exact(cls, shares: Array, shift: Shift) -> RegionEvidence:
         """The evidence if the averages of the samples were the expectations."""
         mean = float(shares.mean())
-        return cls(mean, mean, float(shares.var()), 0.0, law, dimension)
+        known = (mean, mean, float(shares.var()), 0.0)
+        return cls(*known, shift.bounds, shift.dimension, shift.slack)
 
     def share(self, shift: float) -> float:
         """The certified share after a shift, rounded down: the best of all forms."""
         bounds = [float(self.law.lower(self.lower, shift, self.dimension))]
         if self.law.norm_shift_by_covariance:
-            bounds.append(variance_shift(self.lower, self.variance, shift))
-            bounds.append(moment_shift(self.lower, self.upper, self.variance, shift))
+            bounds += [bound - self.allowance for bound in self._by_moments(shift)]
         return min(max(max(bounds) - self.fresh - 1e-12, 0.0), 1.0)
+
+    def _by_moments(self, shift: float) -> tuple[float, float]:
+        """Bounds from mean and variance under the ideal law, within the allowance of those here."""
+        lower = max(self.lower - self.allowance, 0.0)
+        upper = min(self.upper + self.allowance, 1.0)
+        variance = min(self.variance + self.allowance, 0.25)
+        return variance_shift(lower, variance, shift), moment_shift(lower, upper, variance, shift)
 
     def shift_of_share(self, share: float) -> float:
         """The shift up to which a share is certified, by bisection from the safe side."""
@@ -102,8 +111,7 @@ def region_evidence(certificate: CertificateData, alpha: float) -> list[RegionEv
 def _evidence_at(certificate: CertificateData, alpha: float) -> list[RegionEvidence]:
     """The evidence of all examples at a probability of error."""
     rows = np.empty((0, 0)) if certificate.shares is None else certificate.shares.numpy()
-    law, dimension = certificate.shift.law, certificate.shift.dimension
     if certificate.terms.confidence == "exact":
-        return [RegionEvidence.exact(row, law, dimension) for row in rows]
+        return [RegionEvidence.exact(row, certificate.shift) for row in rows]
     fresh = certificate.claim == "redrawn"
-    return [RegionEvidence.of(row, alpha, law, dimension, fresh) for row in rows]
+    return [RegionEvidence.of(row, alpha, certificate.shift, fresh) for row in rows]

@@ -59,6 +59,9 @@ def _limits_of(certificate: CertificateData, example: int, count: int, alpha: fl
             f'"{confidence.name}" needs; use "kl" or "hoeffding".'
         )
     lower, upper = confidence.bounds(outcomes, certificate.nt_samples, alpha, outcomes.size)
+    # Samples are as computed; the expected map at the perturbed input is that of the ideal law.
+    off = certificate.shift.slack
+    lower, upper = np.clip(lower - off, 0.0, 1.0), np.clip(upper + off, 0.0, 1.0)
     return renyi_displacement_shifts(
         outcomes,
         lower,

@@ -110,7 +110,7 @@ def lecuyer_separation(lower: ArrayLike, upper: ArrayLike, margin: ArrayLike = 0
     return np.where(low - high > rest, found, -np.inf)
 
 
-class LecuyerGaussianNoise(GaussianNoise):
+class LecuyerGaussianNoise(GaussianNoise, register=False):
     """Gaussian noise whose order of means is certified by differential privacy.
 
     Stands in the place of :class:`~captum_robust.noise.GaussianNoise` where an elementwise overlap
@@ -124,7 +124,7 @@ class LecuyerGaussianNoise(GaussianNoise):
         array([0.39, 0.49])
     """
 
-    name = "Gaussian, by differential privacy"
+    tight_pair = False
 
     def lower(self, mean: ArrayLike, shift: ArrayLike, dimension: int) -> Array:
         r"""The larger of :math:`e^{-\varepsilon}(p-\delta)` and

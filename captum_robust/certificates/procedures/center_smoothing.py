@@ -88,7 +88,8 @@ class CenterCertificate:
         Returns:
             ``(N,)`` float64: degrees, or 1 - cos as published; 180 (2) where it says nothing.
         """
-        published, law = self.terms.published, self.noise.law
+        published = self.terms.published
+        law = self.noise.law if published else self.noise.bounds
         most, unit, gamma = (2.0, 1.0, 2.0) if published else (180.0, math.degrees(1.0), 1.0)
         shifts = self.noise.of_epsilon(epsilon)
         masses = law.upper(0.5 + self.terms.slack, shifts, self.noise.dimension)

@@ -129,7 +129,10 @@ def test_smoothed_maps(smooth_net, name, moment):
     assert ours.requires_grad
     plain = smooth.attribute(inputs, **settings)
     assert not plain.requires_grad
-    torch.testing.assert_close(ours.detach(), plain)
+    # Without a graph noisy inputs are rounded to a grid of 2^-16 standard deviations; moments of
+    # these maps change by less than ten times what their inputs do.
+    step = 10 * 0.3 * 2.0**-16
+    torch.testing.assert_close(ours.detach(), plain, rtol=0, atol=step * plain.abs().max().item())
 
 
 @pytest.mark.parametrize("name", BASES)

@@ -8,12 +8,14 @@ from itertools import pairwise
 import mpmath
 import numpy as np
 import pytest
+import torch
 from scipy import integrate
 from scipy.stats import norm
 
 from captum_robust.certificates.evidence.region import RegionEvidence
 from captum_robust.certificates.shifts.moments import _inner, moment_shift, variance_shift
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
+from captum_robust.noise.shift import Shift
 
 SHIFTS = [1e-6, 1e-3, 0.1, 0.5, 1.0, 2.0, 4.0, 6.0]
 
@@ -129,5 +131,7 @@ def test_bodies_take_total_variation_alone():
 
 
 def test_evidence_of_one_sample_knows_no_variance():
-    evidence = RegionEvidence.of(np.array([1.0]), 0.1, GaussianNoise(), 3, redrawn=False)
+    evidence = RegionEvidence.of(
+        np.array([1.0]), 0.1, Shift(GaussianNoise(), 3, torch.ones(1), False), redrawn=False
+    )
     assert evidence.variance == 0.25 and 0 <= evidence.lower <= evidence.upper <= 1

@@ -16,6 +16,7 @@ from captum_robust.certificates import betting_lower
 from captum_robust.certificates.evidence.region import RegionEvidence
 from captum_robust.certificates.shifts.moments import moment_shift, variance_shift
 from captum_robust.noise import GaussianNoise, UniformBallNoise, UniformBoxNoise
+from captum_robust.noise.shift import Shift
 from tests.helpers.coverage import ALPHA, covers
 
 REPETITIONS = 400
@@ -126,7 +127,10 @@ def test_each_tail_of_the_evidence(name, samples):
     rng = np.random.default_rng(samples)
     rows, mean, variance = variables(name, rng, (2 * REPETITIONS, samples))
     law = GaussianNoise()
-    evidence = [RegionEvidence.of(row, ALPHA, law, 3, redrawn=False) for row in rows]
+    evidence = [
+        RegionEvidence.of(row, ALPHA, Shift(law, 3, torch.ones(1), False), redrawn=False)
+        for row in rows
+    ]
     assert covers([one.lower > mean for one in evidence], 0.7 * ALPHA)
     assert covers([one.upper < mean for one in evidence], 0.1 * ALPHA)
     assert covers([one.variance < variance for one in evidence], 0.2 * ALPHA)

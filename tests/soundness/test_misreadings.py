@@ -121,7 +121,7 @@ def test_noise_relative_to_the_range_is_frozen_at_the_input():
         x, target=0, stdevs=Relative(0.1), nt_samples=10, seed=0
     )
     assert certificate.shift.smallest.tolist() == pytest.approx([0.3])
-    assert "standard deviation 0.3" in certificate.noise
+    assert "standard deviation of 0.3" in certificate.noise
 
 
 def test_box_noise_certifies_l1_sizes_and_says_so():

@@ -341,3 +341,16 @@ def test_an_operation_without_a_second_derivative():
     x = torch.rand(2, 4)
     with pytest.raises(RuntimeError, match=r"cannot derive twice \(.*hardsigmoid.*smooth twin"):
         TopKAttack(net, Saliency(net), surrogate=None).perturb(x, 0.1, target=net(x).argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (lambda x: (x - x.mean(0)).square()[:, :3], "mixes examples"),
+        (lambda x: torch.nn.functional.dropout(x)[:, :3], "draws random numbers"),
+        (lambda x: {"logits": x[:, :3]}, r'wrap it: lambda x: model\(x\)\["logits"\]'),
+    ],
+)
+def test_a_net_that_mixes_or_draws_cannot_be_attacked(net, message):
+    with pytest.raises((RuntimeError, TypeError), match=message):
+        TopKAttack(net, Saliency(net), k=1).perturb(torch.rand(5, 4), 0.1, target=0)

@@ -10,7 +10,7 @@ from captum.attr import Attribution
 from torch import Tensor
 
 from captum_robust._base.captum_privates import _format_output, _is_tuple
-from captum_robust.attr.method.generators import generators_kept
+from captum_robust.attr.method.probing.generators import generators_kept
 from captum_robust.attr.sampling.plan import SamplingPlan
 
 Maps = tuple[Tensor, ...]

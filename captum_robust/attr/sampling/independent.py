@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import torch
 from captum.attr import Attribution, GradientAttribution
@@ -12,17 +12,14 @@ from torch import Tensor
 
 from captum_robust._base.captum_privates import _run_forward
 from captum_robust.attr.method.forward import innermost
-from captum_robust.attr.method.generators import generators_kept
-from captum_robust.attr.method.guards import described, draws_row_by_row, remedy_for
-from captum_robust.attr.method.modules import model_modules
+from captum_robust.attr.method.guards import draws_row_by_row
 from captum_robust.attr.method.outputs import checked_output
-from captum_robust.attr.method.probe import Seen, parts_of, probe, tolerance
+from captum_robust.attr.method.probing.generators import generators_kept
+from captum_robust.attr.method.probing.probe import Seen, parts_of, probe, tolerance
+from captum_robust.attr.method.refusals import refuse_memory, refuse_mixers, refuse_unsound_net
 from captum_robust.attr.sampling.plan import SamplingPlan
 
-_ORDER = (
-    "Recurrent and attention layers take (sequence, batch, features) unless built with "
-    "batch_first=True."
-)
+_PURPOSE: Final = "for a certificate"
 
 
 @contextmanager
@@ -30,7 +27,8 @@ def independent_samples(attribution: Attribution, plan: SamplingPlan) -> Iterato
     r"""Sees to it that samples are independent, and that the map is a function of its input.
 
     A certificate is about :math:`h(x) = E\,t(g(x+\eta))` and rests on independent samples of one
-    function :math:`g`. Before sampling, :func:`~captum_robust.attr.method.probe.probe` asks the
+    function :math:`g`. Before sampling,
+    :func:`~captum_robust.attr.method.probing.probe.probe` asks the
     net and the method for two rows: six outputs and six maps, whatever the number of samples;
     afterwards for one map again. A method that draws for all rows of a pass at once is repaired:
     it gets one row a pass, so that each sample has draws of its own. All else is refused.
@@ -43,7 +41,7 @@ def independent_samples(attribution: Attribution, plan: SamplingPlan) -> Iterato
         RuntimeError: saying what was seen and what to do about it.
     """
     rows = ProbeRows(attribution, plan)
-    _refuse_net(attribution, probe(rows.outputs, attribution, plan.inputs))
+    refuse_unsound_net(attribution, probe(rows.outputs, attribution, plan.inputs), _PURPOSE)
     seen = probe(rows.maps, attribution, plan.inputs)
     plan.draws = seen.draws
     if not seen.sound:
@@ -51,7 +49,7 @@ def independent_samples(attribution: Attribution, plan: SamplingPlan) -> Iterato
     start = rows.first
     yield
     if rows.moved_since(start):
-        _refuse_memory(attribution, "after the samples were drawn")
+        refuse_memory(attribution, "after the samples were drawn")
 
 
 class ProbeRows:
@@ -110,54 +108,12 @@ def _refuse_or_repair(
     attribution: Attribution, plan: SamplingPlan, rows: ProbeRows, seen: Seen
 ) -> None:
     """Runs one row a pass where only the method's draws are shared; refuses all else."""
-    _refuse_mixers(attribution, seen)
+    refuse_mixers(attribution, seen, _PURPOSE)
     if seen.changed:
-        _refuse_memory(attribution, "for one and the same input at different times")
+        refuse_memory(attribution, "for one and the same input at different times")
     if not seen.draws:
         _refuse_method(attribution, seen)
     plan.one_row = not draws_row_by_row(attribution)
-
-
-def _refuse_mixers(attribution: Attribution, seen: Seen) -> None:
-    for module in seen.mixers:
-        name = next((n for n, m in model_modules(attribution) if m is module), "the model")
-        raise RuntimeError(
-            f"the model must be in evaluation mode for a certificate: {described(name, module)} "
-            f"makes samples depend on the batch or on luck; {remedy_for(module)}."
-        )
-
-
-def _refuse_net(attribution: Attribution, net: Seen) -> None:
-    _refuse_mixers(attribution, net)
-    if net.sound:
-        return
-    if net.draws:
-        raise RuntimeError(
-            "the model draws random numbers, so a map is not a function of its input; call "
-            "model.eval(), and give functional.dropout training=self.training."
-        )
-    if net.rows != 2:
-        raise RuntimeError(
-            f"the model gave {net.rows if net.rows is not None else 'no'} rows of output for 2 "
-            f"rows of input: dimension 0 of `inputs` must count examples. {_ORDER}"
-        )
-    if net.changed:
-        _refuse_memory(attribution, "because the model remembers earlier inputs")
-    raise RuntimeError(
-        f"the model's output for a row changed by {net.gap:.1%} with the other row of the pass: it "
-        "mixes examples, and each must be answered by itself. Look for statistics or a softmax "
-        f"over dimension 0, and for the order of dimensions. {_ORDER} A graph net whose nodes are "
-        "rows takes one graph as one example: add a dimension in front of the nodes."
-    )
-
-
-def _refuse_memory(attribution: Attribution, when: str) -> NoReturn:
-    name = type(innermost(attribution)).__name__
-    raise RuntimeError(
-        f"{name} gave another map {when}: what it computes depends on what was computed before, "
-        "or on random numbers that are not drawn from torch's, numpy's or Python's global "
-        "generators. Reset or remove running averages, caches and counters, or draw from torch's."
-    )
 
 
 def _refuse_method(attribution: Attribution, seen: Seen) -> NoReturn:

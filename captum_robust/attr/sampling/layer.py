@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from captum_robust._base.captum_privates import _format_additional_forward_args, _is_tuple
 from captum_robust.attr.method.forward import explaining, forward_of
-from captum_robust.attr.method.modules import model_modules
+from captum_robust.attr.method.probing.modules import model_modules
 
 Maps = tuple[Tensor, ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from captum_robust.attr.method.probe import probe
+from captum_robust.attr.method.probing.probe import probe
 from captum_robust.audit.ask.usage import OF_USER_CODE, UsageError, first_line
 from captum_robust.audit.load.program.exported import InChunks
 

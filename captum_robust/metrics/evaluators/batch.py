@@ -24,10 +24,10 @@ from captum_robust._base.targets import as_target, chosen_targets
 from captum_robust._base.vectors import Tensors
 from captum_robust.attr.explainer import explaining_rows
 from captum_robust.attr.method.arguments import explained
-from captum_robust.attr.method.generators import GeneratorStates, generators_kept
 from captum_robust.attr.method.guards import takes_many_baselines, warn_of_training_mode
-from captum_robust.attr.method.modules import ModelState
 from captum_robust.attr.method.outputs import checked_output
+from captum_robust.attr.method.probing.generators import GeneratorStates, generators_kept
+from captum_robust.attr.method.probing.modules import ModelState
 
 _SEED = 0  # of the draws of explanations
 

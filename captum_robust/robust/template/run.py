@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from captum_robust._base.rows import pick
 from captum_robust._base.targets import class_targets
 from captum_robust.attr.explainer import Explainer
 from captum_robust.attr.method.guards import refuse_mixing
+from captum_robust.attr.method.outputs import checked_output
+from captum_robust.attr.method.probing.probe import probe
+from captum_robust.attr.method.refusals import refuse_unsound_net
 from captum_robust.robust.balls.draws import Draws, start_number
 from captum_robust.robust.objectives.objective import Objective
 from captum_robust.robust.steps.step import StepRule
@@ -77,6 +80,7 @@ class AttackRun:
         for function in (spec.forward_func, spec.attribution_method):
             refuse_mixing(function, "to be attacked")
         self.examples = Examples(inputs, settings.target, settings.additional_forward_args)
+        self._refuse_unsound(spec.forward_func)
         radius = torch.inf if settings.radius is None else settings.radius
         bounds = (spec.lower_bound, spec.upper_bound)
         self.region = Region.around(self.examples, radius, bounds, call.ball, settings.mask)
@@ -92,6 +96,19 @@ class AttackRun:
         immobile = ~self.ball.free.any(1).expand_as(self.skipped)
         self.finished = self.skipped | immobile
         self.lost = torch.zeros_like(self.skipped)
+
+    def _refuse_unsound(self, forward_func: Callable[..., Any]) -> None:
+        """Asks the attacked net for two rows and refuses one that mixes or remembers them."""
+        clean, last = self.examples.clean, self.examples.count - 1
+        points = torch.cat([clean[:1], 0.5 * clean[-1:].flip(1)])
+        numbers = torch.tensor([0, last], device=clean.device)
+
+        def outputs(rows: list[int]) -> Tensor:
+            with torch.no_grad():
+                found = self.examples.outputs(forward_func, points[rows], numbers[rows])
+            return checked_output(found)
+
+        refuse_unsound_net(forward_func, probe(outputs, forward_func, [clean]), "to be attacked")
 
     def _judge(self) -> Judge:
         """What iterates are judged by."""

@@ -252,7 +252,7 @@ def test_methods_are_repaired_or_refused():
     assert torch.equal(first.attributions, second.attributions)
     with pytest.raises(RuntimeError, match="MixesMaps's map of a row changed"):
         certify(MixesMaps(lambda x: x))
-    with pytest.raises(RuntimeError, match=r"OwnGenerator gave another map.*draw from torch's"):
+    with pytest.raises(RuntimeError, match=r"OwnGenerator gave another answer.*draw from torch's"):
         certify(OwnGenerator(lambda x: x))
 
 

@@ -10,8 +10,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from captum_robust.attr.method.generators import GeneratorStates, generators_kept, seed_generators
-from captum_robust.attr.method.modules import ModelState, called_modules, mixes_examples
+from captum_robust.attr.method.probing.generators import (
+    GeneratorStates,
+    generators_kept,
+    seed_generators,
+)
+from captum_robust.attr.method.probing.modules import ModelState, called_modules, mixes_examples
 
 Answer = Callable[[list[int]], Any]  # of rows 0 and 1 of the probe, one row of output each
 

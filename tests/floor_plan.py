@@ -169,14 +169,15 @@ def code_lines(source: str) -> int:
 
 
 def divides_alpha(source: str) -> bool:
-    """Whether a file divides something called alpha."""
+    """Whether a file divides something called alpha, itself or in a sum or product."""
+
+    def holds_alpha(node: ast.AST) -> bool:
+        if isinstance(node, ast.BinOp):
+            return holds_alpha(node.left) or holds_alpha(node.right)
+        return getattr(node, "id", getattr(node, "attr", "")) == "alpha"
+
     return any(
-        isinstance(node, ast.BinOp)
-        and isinstance(node.op, ast.Div)
-        and any(
-            getattr(part, "id", getattr(part, "attr", "")) == "alpha"
-            for part in ast.walk(node.left)
-        )
+        isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and holds_alpha(node.left)
         for node in ast.walk(ast.parse(source))
     )
 

@@ -139,6 +139,35 @@ def test_public_methods_and_arguments_are_documented(entry):
             assert inherited, f"{name} has no text"
 
 
+# What a net, a user's argument, zennit or a question of any shape hands over has no type of ours.
+ANYTHING = {
+    "per_example", "shared", "composite", "SoftplusSurrogate.forward", "Question.answer",
+    "Question.reached", "default_step_size", "RuleAttribution.attribute",
+}  # fmt: skip
+
+
+def _functions(entry):
+    """A public function, or the public methods that a class defines itself, with their names."""
+    thing = _get(entry)
+    if inspect.isfunction(thing):
+        yield entry[1], thing
+    for name, member in vars(thing).items() if inspect.isclass(thing) else ():
+        function = getattr(member, "__func__", getattr(member, "fget", member))
+        if inspect.isfunction(function) and not name.startswith("_"):
+            yield f"{entry[1]}.{name}", inspect.unwrap(function)
+
+
+@pytest.mark.parametrize("entry", PUBLIC + TOP_LEVEL, ids=".".join)
+def test_public_callables_are_annotated_and_return_more_than_any(entry):
+    for label, function in _functions(entry):
+        signature = inspect.signature(function)
+        for one in signature.parameters.values():
+            assert one.annotation is not one.empty or one.name in ("self", "cls"), (label, one)
+        assert signature.return_annotation is not signature.empty, label
+        if label not in ANYTHING and label.rpartition(".")[2] not in ANYTHING:
+            assert signature.return_annotation != "Any", label
+
+
 # -- transforms and noise laws -----------------------------------------------------------------
 
 

@@ -29,7 +29,7 @@ class PredictionEvidence:
     Attributes:
         lower: bound on p.
         fresh: error of the share among as many fresh copies; 0 where none are drawn.
-        law: the noise law.
+        law: the noise law, for samples as computed.
         dimension: number of input features.
     """
 
@@ -71,7 +71,7 @@ def prediction_evidence(certificate: CertificateData, alpha: float) -> list[Pred
     # As many copies as the certificate has: adaptive sampling asks what more of them would give.
     counts = np.floor(votes.shares * samples + 1e-9).astype(int)
     exact = certificate.terms.confidence == "exact"
-    law, dimension = certificate.shift.law, certificate.shift.dimension
+    law, dimension = certificate.shift.bounds, certificate.shift.dimension
     return [
         PredictionEvidence(
             count / samples if exact else share_lower(count, samples, here), fresh, law, dimension

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -253,3 +254,15 @@ def test_coverage_on_half_spaces_which_attain_the_bound(claim):
     assert failures <= alpha + 3 * (alpha * (1 - alpha) / repetitions) ** 0.5
     assert claim == "redrawn" or failures > 0.02
     assert float(radius.max()) > 0.3
+
+
+def test_answers_pay_for_the_arithmetic_of_the_noise():
+    """The share as computed may be off by the allowance at both inputs."""
+    found = certified(Saliency(Counted().eval()), target=[0, 2], stdevs=0.3, nt_samples=200)
+    off = 0.01
+    dearer = replace(found, shift=replace(found.shift, allowance=off))
+    exact = replace(found, shift=replace(found.shift, allowance=0.0))
+    lost = exact.prediction(0.0) - dearer.prediction(0.0)
+    paid = exact.prediction(0.0) > 3 * off
+    torch.testing.assert_close(lost[paid], torch.full_like(lost[paid], 2 * off))
+    assert (dearer.certified_radius(prediction=0.5) <= exact.certified_radius(prediction=0.5)).all()

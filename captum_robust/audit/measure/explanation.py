@@ -31,14 +31,18 @@ def explanation(
     """The method as a function of inputs; ``seed`` fixes each example's draws."""
     keywords = smoothing_keywords(attribution, plan, samples)
     if keywords:
-        keywords |= {"seed": seed, "example_ids": subject.example_ids}
+        keywords["seed"] = seed
     elif isinstance(attribution, IntegratedGradients):
         keywords["internal_batch_size"] = plan.batch_size
 
     def explain(inputs: Tensor, target: Tensor | None = None) -> Tensor:
         leaves = inputs.detach().clone().requires_grad_()  # Captum warns where it has to do this
         target = subject.targets if target is None else target
-        return attribution.attribute(leaves, target=target, **keywords).detach()
+        own = dict(keywords)
+        if "seed" in own:  # copies of an example, side by side, are explained by the same noise
+            copies = len(leaves) // len(subject.example_ids)
+            own["example_ids"] = [each for each in subject.example_ids for _ in range(copies)]
+        return attribution.attribute(leaves, target=target, **own).detach()
 
     return explain
 

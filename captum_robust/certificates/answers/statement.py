@@ -167,8 +167,8 @@ def _arithmetic(certificate: CertificateData) -> list[str]:
     if certificate.kind in ("as-published", "estimate") or allowance == 0:
         return []
     return [
-        "Rounding is included: the law of the noisy inputs as computed is within "
-        f"{up(allowance, 2)} of the ideal one in total variation."
+        "Rounding is included: drawn and added in floating point, the noise changes no probability "
+        f"by more than {float(up(allowance, 2)):.1e}."
     ]
 
 

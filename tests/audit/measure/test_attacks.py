@@ -152,7 +152,7 @@ def test_a_method_is_attacked_in_the_norm_of_its_noise_law(
     assert found.norm == "l1 norm"
     assert all(outcome.contradicted == [] for outcome in found.outcomes)
     points = top_attack("box", few, subject, "l1 norm").perturb(
-        subject.inputs, radius=0.5, target=subject.targets, step_num=4, seed=0
+        subject.inputs, radius=0.5, target=subject.targets, step_num=20, seed=0
     )
     moved = (points - subject.inputs).flatten(1).norm(p=1, dim=1)
     assert (moved > 0.05).all() and (moved <= 0.5 * (1 + 1e-5)).all()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Final, Literal, TypeVar, overload
 
 import torch
@@ -185,7 +184,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         spec = routed(sampling or Sampling(), kwargs)
         if nt_samples_batch_size is not None:
             spec = replace(spec, nt_samples_batch_size=nt_samples_batch_size)
-        self._refuse_unknown("attribute", kwargs)
+        refuse_unknown(self, "attribute", kwargs, Sampling)
         graph = create_graph or self._graph
         noise: dict[str, Any] = {
             "stdevs": stdevs,
@@ -215,13 +214,6 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         base = self.attribution_method
         with prepared(base, spec, inputs, arguments, graph) as (point, given):
             yield self._plan(point, spec, arguments=given, **settings)
-
-    def _refuse_unknown(self, call: str, words: Mapping[str, Any]) -> None:
-        """Raises where a call got a word that neither it nor the base method takes."""
-        own = {*inspect.signature(getattr(self, call)).parameters}
-        for spec in (Sampling, Claim) if call == "certify" else (Sampling,):
-            own |= {field.name for field in fields(spec)}
-        refuse_unknown(f"{type(self).__name__}.{call}", words, own, self.attribution_method)
 
     def _averaged(self, plan: SamplingPlan, nt_type: str, show_progress: bool) -> Any:
         """The moment of all samples, with the base method's deltas where they were asked for."""
@@ -304,7 +296,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
         asked = routed(Claim.of(claim), kwargs)
         spec = routed(sampling or Sampling(), kwargs)
         refuse_incomplete(stdevs, radius, nt_samples, asked.until, kwargs)
-        self._refuse_unknown("certify", kwargs)
+        refuse_unknown(self, "certify", kwargs, Sampling, Claim)
         refuse_dependent_samples(self)
         goal = None if asked.until is None else Until.parsed(asked.until, asked.max_samples)
         terms = Terms.of(
@@ -364,7 +356,7 @@ class SmoothedAttribution(CertificateMixin, NoiseTunnel):
             [torch.Size([2, 6, 4])]
         """
         spec = routed(sampling or Sampling(), kwargs)
-        self._refuse_unknown("samples", kwargs)
+        refuse_unknown(self, "samples", kwargs, Sampling)
         refuse_dependent_samples(self)
         noise: dict[str, Any] = {"stdevs": stdevs, "radius": radius, "seed": seed}
         with (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Final, TypeVar
 
@@ -57,19 +57,22 @@ def words_of_method(attribution: Attribution) -> set[str] | None:
 
 
 def refuse_unknown(
-    caller: str, given: Mapping[str, Any], own: Iterable[str], attribution: Attribution
+    smoothed: NoiseTunnel, call: str, given: Mapping[str, Any], *specs: type[Any]
 ) -> None:
-    """Raises where a word is neither among a call's own nor the base method's.
+    """Raises where a call got a word that neither it nor the base method takes.
 
     Args:
-        caller: the name of the call.
+        smoothed: the smoothed attribution.
+        call: the name of the method called.
         given: words left for the base method.
-        own: the words of the call.
-        attribution: the base method.
+        *specs: dataclasses whose fields the call takes as words too.
 
     Raises:
         TypeError: naming the word and the nearest right one.
     """
+    own = {*inspect.signature(getattr(smoothed, call)).parameters}
+    own |= {field.name for spec in specs for field in fields(spec)}
+    caller, attribution = f"{type(smoothed).__name__}.{call}", smoothed.attribution_method
     theirs = words_of_method(attribution)
     unknown = [] if theirs is None else [word for word in given if word not in theirs]
     if unknown:

@@ -258,7 +258,7 @@ def test_training_raises_the_margin():
     criterion = CertifiedMargin(0.5, weight=2.0, keep=0.25)
     optimizer = torch.optim.Adam(net.parameters(), 0.01)
     gaps = []
-    for _ in range(40):
+    for _ in range(46):
         optimizer.zero_grad()
         criterion(net, inputs, target).backward()
         optimizer.step()

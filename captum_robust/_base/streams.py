@@ -21,14 +21,8 @@ METHOD: Final = 4  # a base method's own draws
 ATTACK_NORMAL: Final = 101  # normal numbers of attacks
 ATTACK_UNIFORM: Final = 102  # uniform numbers of attacks
 
-# -- numbers of an attack's draws --------------------------------------------------------------
-MAX_STEPS: Final = 1_000_000  # of an attack: draws of one restart come before those of the next
-
-
 # -- offsets of seeds --------------------------------------------------------------------------
 SELECTION_SEED: Final = 1 << 62  # the search for a radius, apart from its final certificate
-AUDIT_ATTACK_SEED: Final = 1_000_000_007  # the attacker's own draws in an audit
-AUDIT_METRIC_SEED: Final = 3_000_000_019  # the same, where a metric attacks
 
 _SEEDS: Final = 2**63 - 1
 _WORD: Final = 0xFFFF_FFFF
@@ -100,13 +94,3 @@ def resolved_seed(seed: int | None) -> int:
         5
     """
     return int(torch.randint(_SEEDS, ())) if seed is None else seed
-
-
-def number_of_start(restart: int, attempt: int = 0) -> int:
-    """The number of the draw that begins a restart: even."""
-    return 2 * (restart * MAX_STEPS + attempt)
-
-
-def number_of_step(restart: int, step: int) -> int:
-    """The number of the draw of one step: odd, so apart from all starts."""
-    return 2 * (restart * MAX_STEPS + step) + 1

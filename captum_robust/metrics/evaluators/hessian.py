@@ -12,14 +12,12 @@ from torch import Tensor
 
 from captum_robust._base.checks import check_choice, check_count, check_number
 from captum_robust._base.precision import wide
-from captum_robust._base.streams import SampleStreams
+from captum_robust._base.streams import DIRECTIONS, SampleStreams
 from captum_robust._base.vectors import Tensors, feature_shapes, flatten, unflatten
 from captum_robust.attr.method.arguments import explained
 from captum_robust.attr.method.differentiable import differentiable
 from captum_robust.metrics.evaluators.batch import Batch, Explain
 from captum_robust.metrics.evaluators.run import Options
-
-_PURPOSE = 3  # keeps these directions apart from other draws
 
 
 def hessian_norm(
@@ -104,7 +102,9 @@ class _Directions:
     def __init__(self, chunk: Batch, count: int, seed: int | None) -> None:
         self._count = count
         self._examples = len(chunk)
-        self._streams = None if seed is None else SampleStreams(seed, chunk.ids.tolist(), _PURPOSE)
+        self._streams = (
+            None if seed is None else SampleStreams(seed, chunk.ids.tolist(), DIRECTIONS)
+        )
 
     def like(self, vectors: Tensor) -> Iterator[Tensor]:
         for number in range(self._count):

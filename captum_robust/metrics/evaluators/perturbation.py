@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_robust._base.checks import check_number
 from captum_robust._base.per_example import unmarked
-from captum_robust._base.streams import SampleStreams
+from captum_robust._base.streams import PERTURBATIONS, SampleStreams
 from captum_robust._base.vectors import feature_shapes, unflatten
 from captum_robust.metrics.evaluators.batch import Batch, select_arguments
 from captum_robust.metrics.evaluators.run import Comparison, Options, Originals
@@ -23,7 +23,6 @@ AttackKwargs = Mapping[str, Any] | Callable[[float], Mapping[str, Any]] | None
 # Without a limit from the user, a pass holds inputs of so many elements: enough for small nets to
 # work at full speed, too few to matter in memory.
 _ELEMENTS: Final = 2**19
-_PURPOSE: Final = 2  # keeps these draws apart from the noise of smoothed attributions
 
 
 class RandomPerturbation:
@@ -86,7 +85,7 @@ class RandomPerturbation:
         if self._seed is None:
             self._fill(noise, None)
         else:
-            streams = SampleStreams(self._seed, chunk.ids.tolist(), _PURPOSE)
+            streams = SampleStreams(self._seed, chunk.ids.tolist(), PERTURBATIONS)
             streams.fill(noise, numbers, self._fill)
         return tuple(
             (tensor + part).to(tensor.dtype)

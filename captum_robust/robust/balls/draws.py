@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_robust._base.rows import Rows
-from captum_robust._base.streams import Fill, SampleStreams
-
-# Apart from the streams of the smoothing noise (0).
-_NORMAL, _UNIFORM = 101, 102
+from captum_robust._base.streams import ATTACK_NORMAL, ATTACK_UNIFORM, Fill, SampleStreams
 
 MOST_STEPS: Final = 1_000_000
 """Steps, and tries of a start, of one restart; the draws of restarts lie so far apart."""
@@ -38,11 +35,11 @@ class Draws:
 
     def normal(self, rows: Rows, number: int) -> Tensor:
         """Standard normal numbers shaped like the chosen rows, ``(n, d)``."""
-        return self._filled(rows, number, self.like.shape[1], _NORMAL, _fill_normal)
+        return self._filled(rows, number, self.like.shape[1], ATTACK_NORMAL, _fill_normal)
 
     def uniform(self, rows: Rows, number: int, columns: int) -> Tensor:
         """Uniform numbers in [0, 1], ``(n, columns)``."""
-        return self._filled(rows, number, columns, _UNIFORM, _fill_uniform)
+        return self._filled(rows, number, columns, ATTACK_UNIFORM, _fill_uniform)
 
     def _filled(self, rows: Rows, number: int, columns: int, purpose: int, fill: Fill) -> Tensor:
         ids = self.example_ids

@@ -2,7 +2,7 @@ r"""What a computer's arithmetic does to noise, and how little of it is left.
 
 Noise that is drawn and added in the model's precision can betray the input: the numbers that
 :math:`x + \eta` can take depend on :math:`x`, so a deterministic method can read :math:`x` from the
-low-order bits, and a certificate is false although its mathematics is right (Voracek and Hein,
+low-order bits, and a certificate is false although its mathematics is right (Voráček and Hein,
 2023, for classifiers). Here the noisy input is rounded at random to a grid that does not depend on
 :math:`x`, and the distance between what is computed and the law in the books has a proven bound,
 which every answer of a certificate pays (see :class:`~captum_robust.noise.computed.AsComputed`).

@@ -249,22 +249,31 @@ def test_smooth_adversarial_points_serve_other_losses(net, batch):
     assert torch.isfinite(loss)
 
 
-def test_training_raises_the_margin():
-    """On two moons of noise-sensitive features: margin up, and accuracy not lost."""
-    torch.manual_seed(0)
+def trained_with_margin(weight: float, seed: int) -> tuple[float, float]:
+    """What is missing from the margin after training, by fresh draws, and the accuracy."""
+    torch.manual_seed(seed)
     inputs = torch.randn(64, 2, 4, 4)
     target = (inputs[:, 0, :2].sum((1, 2)) > 0).long()
     net = nn.Sequential(nn.Flatten(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 2))
-    criterion = CertifiedMargin(0.5, weight=2.0, keep=0.25)
-    optimizer = torch.optim.Adam(net.parameters(), 0.01)
-    gaps = []
-    for _ in range(46):
+    criterion = CertifiedMargin(0.5, weight=weight, keep=0.25)
+    optimizer = torch.optim.Adam(net.parameters(), 0.003)
+    for _ in range(150):
         optimizer.zero_grad()
         criterion(net, inputs, target).backward()
         optimizer.step()
-        gaps.append(float(criterion.terms["margin"]))
-    assert sum(gaps[-5:]) < 0.6 * sum(gaps[:5])
-    assert (net(inputs).argmax(1) == target).double().mean() > 0.9
+    judge = CertifiedMargin(0.5, draws=20, keep=0.25)
+    judge(net, inputs, target)
+    return float(judge.terms["margin"]), float((net(inputs).argmax(1) == target).double().mean())
+
+
+def test_training_raises_the_margin():
+    """Against the same training without the term, over three nets; accuracy is not lost.
+
+    Over nine nets the ratio was 0.76 (standard deviation 0.12), the accuracy 0.94 (0.03).
+    """
+    plain, margin = ([trained_with_margin(weight, seed) for seed in range(3)] for weight in (0, 2))
+    assert sum(gap for gap, _ in margin) < 0.9 * sum(gap for gap, _ in plain)
+    assert sum(accuracy for _, accuracy in margin) > 0.9 * len(margin)
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_scripted_models(tunnel, method):
 
 
 def test_a_missing_target_is_an_error(tunnel):
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, ValueError), match="arget"):  # Captum's, and a plain one
         tunnel(captums.IntegratedGradients(BasicModel_MultiLayer())).attribute(torch.zeros(1, 3))
 
 

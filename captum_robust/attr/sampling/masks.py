@@ -47,7 +47,8 @@ def masks_of_features(
     if len(given) == len(whole):
         given = [_coarser(mask, shape) for mask, shape in zip(given, whole, strict=True)]
     if not _fit(given, whole):
-        wanted = " or ".join(str([tuple(one) for one in shapes]) for shapes in (own, whole))
+        shapes = [str([tuple(one) for one in each]) for each in (own, whole)]
+        wanted = " or ".join(dict.fromkeys(shapes))
         raise ValueError(
             f"`masks` must have one mask for each map and broadcast to the shapes {wanted}, got "
             f"{[tuple(mask.shape) for mask in masks]}."

@@ -85,7 +85,8 @@ def moment_shift(lower: float, upper: float, variance: float, shift: float) -> f
         scipy.optimize.minimize(dual, np.log(start), method="Nelder-Mead", options=options)
         for start in ((0.3, 0.1), (1.0, 0.1), (1.0, 1.0), (3.0, 3.0))
     ]
-    return float(max(-result.fun for result in found) - _ROUNDING)
+    # The variable is never negative, so 0 is a bound too.
+    return max(0.0, float(max(-result.fun for result in found) - _ROUNDING))
 
 
 def _inner(first: float, second: float, shift: float) -> float:

@@ -15,8 +15,7 @@ from captum_robust.certificates.shifts.moments import _inner
 
 def test_no_shift_is_too_far():
     for shift in (26.0, 27.0, 40.0, 1e6):
-        assert moment_shift(0.6, 0.7, 0.02, shift) in (0.0, pytest.approx(0.0, abs=1e-6))
-        assert moment_shift(0.6, 0.7, 0.02, shift) <= 0.0
+        assert moment_shift(0.6, 0.7, 0.02, shift) == 0.0
         assert variance_shift(0.6, 0.02, shift) == -math.inf or shift <= 26.0
     assert variance_shift(0.6, 0.0, 30.0) == 0.6
 

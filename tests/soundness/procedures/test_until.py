@@ -44,7 +44,7 @@ class Exact:
     pairs: None = None
     shares: None = None
 
-    def cosine(self, epsilon):
+    def ask(self, question, epsilon):
         mean = self.total / self.nt_samples
         return torch.tensor([mean - norm.isf(self.alpha) / math.sqrt(self.nt_samples)])
 

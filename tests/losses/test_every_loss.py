@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from captum_robust import losses
 from captum_robust._base.modes import evaluation_mode
+from captum_robust.attr import GaussianSmoothing
 from captum_robust.losses import Criterion, HessianNorm, LocalGradientAlignment
 from captum_robust.robust import softplus_surrogate
 from tests.helpers.nets import dense_net
@@ -27,6 +28,10 @@ EVERY: dict[str, Callable[[nn.Module], Criterion]] = {
     "AAT": lambda net: losses.AAT(0.1, 2, **MAPS),
     "AdvAAT": lambda net: losses.AdvAAT(0.1, 2, **MAPS),
     "IGR": lambda net: losses.IGR(losses.TRADES(0.1, 2), **MAPS),
+    "of-smoothed-maps": lambda net: losses.IGR(
+        attribution_method=lambda model: GaussianSmoothing(Saliency(model)),
+        attribute_kwargs={"nt_samples": 2, "stdevs": 0.1},
+    ),
     "ART": lambda net: losses.ART(0.1, 2, k=3),
     "mined": lambda net: losses.ART(0.1, 2, k=3, mining="hard"),
     "ATEX": lambda net: losses.ATEX(copy.deepcopy(net), 0.1),

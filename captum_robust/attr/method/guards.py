@@ -23,8 +23,9 @@ from captum.attr import (
 )
 from torch import Tensor, nn
 
+from captum_robust._base.modes import model_modules
 from captum_robust.attr.method.forward import innermost
-from captum_robust.attr.method.probing.modules import mixes_examples, model_modules
+from captum_robust.attr.method.probing.modules import mixes_examples
 
 _GRADIENT_SHAP: Final = (GradientShap, LayerGradientShap, NeuronGradientShap)
 _MANY_BASELINES: Final = (*_GRADIENT_SHAP, DeepLiftShap, NeuronDeepLiftShap)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NoReturn
 
+from captum_robust._base.modes import model_modules
 from captum_robust.attr.method.forward import innermost
 from captum_robust.attr.method.guards import described, remedy_for
-from captum_robust.attr.method.probing.modules import model_modules
 from captum_robust.attr.method.probing.probe import Seen
 
 _ORDER: Final = (

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from captum_robust._base.captum_privates import _format_additional_forward_args, _is_tuple
+from captum_robust._base.modes import model_modules
 from captum_robust.attr.method.forward import explaining, forward_of
-from captum_robust.attr.method.probing.modules import model_modules
 
 Maps = tuple[Tensor, ...]
 

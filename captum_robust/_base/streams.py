@@ -90,6 +90,7 @@ def resolved_seed(seed: int | None) -> int:
     it runs cannot repeat the noise.
 
     Example:
+        >>> from captum_robust._base.streams import resolved_seed
         >>> resolved_seed(5)
         5
     """

@@ -93,6 +93,7 @@ def rounding_distance(features: int, drawn: int, error: float) -> float:
         error: e, expected error of the noise per feature, in standard deviations.
 
     Example:
+        >>> from captum_robust.noise.arithmetic import inverse_method_error, rounding_distance
         >>> rounding_distance(150_528, 150_528, inverse_method_error(8.21)) < 2e-4
         True
     """

@@ -31,6 +31,7 @@ class AsComputed(NoiseLaw, register=False):
 
     Example:
         >>> from captum_robust.noise import GaussianNoise
+        >>> from captum_robust.noise.computed import AsComputed
         >>> law = AsComputed(GaussianNoise(), 0.001)
         >>> float(law.lower(0.8, 0.0, dimension=3).round(6)), float(law.total_variation(0.0, 3))
         (0.798, 0.002)

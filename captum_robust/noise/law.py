@@ -303,6 +303,7 @@ def known_laws() -> tuple[str, ...]:
     """The names of all noise laws whose classes have been defined.
 
     Example:
+        >>> from captum_robust.noise import known_laws
         >>> "uniform ball" in known_laws()
         True
     """
@@ -319,6 +320,7 @@ def law_named(name: str) -> NoiseLaw:
         ValueError: if no class of this name has been defined; names those that have.
 
     Example:
+        >>> from captum_robust.noise import law_named
         >>> law_named("Gaussian")
         GaussianNoise()
     """

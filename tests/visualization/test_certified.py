@@ -29,12 +29,12 @@ def legend(axes) -> list[str]:
 
 
 def test_the_top_features_by_their_worst_rank(certificate: Certificate, images: Tensor) -> None:
-    example, count = 1, 10
+    example, count, epsilon = 1, 10, 5 * EPSILON
     _, axes = visualize_certified_features(
-        certificate, EPSILON, count, example=example, image=images[example], title="map"
+        certificate, epsilon, count, example=example, image=images[example], title="map"
     )
     values = certificate.attributions[example].flatten()
-    ranks = certificate.rank(EPSILON)[example].flatten()
+    ranks = certificate.rank(epsilon)[example].flatten()
     certified = (ranks <= count).reshape(2, 4, 5)
     top = torch.zeros(40, dtype=torch.bool)
     top[torch.argsort(values, descending=True, stable=True)[:count]] = True

@@ -63,7 +63,7 @@ def result_record(
             for column in columns_of(plan.columns).certified
         },
         # Its number in the certificate says nothing to a reader of the report.
-        "statement": certificate.statement(plan.epsilon, plan.k, 0).replace("  example 0, ", "  "),
+        "statement": _without_number(certificate.statement(plan.epsilon, plan.k, 0)),
     }
 
 
@@ -134,3 +134,12 @@ def _measured(found: MeasuredMethod | None) -> dict[str, Any] | None:
 def _one(values: Tensor) -> float | None:
     """The value of the one example, None where it is infinite."""
     return finite(float(values[0]))
+
+
+def _without_number(statement: str) -> str:
+    """A statement about the only example of a certificate, which has another number here."""
+    return (
+        statement.replace("  example 0, ", "  ")
+        .replace("  example 0: ", "  ")
+        .replace("In example 0 the", "The")
+    )

@@ -18,6 +18,7 @@ from captum_robust.audit.run import lock
 from captum_robust.audit.run.journal import Journal
 from captum_robust.audit.run.lock import locked
 from tests.audit.conftest import SMALL, Report, run_audit
+from tests.audit.run.test_processes import SLOW
 
 
 @pytest.fixture
@@ -186,9 +187,19 @@ def test_a_file_system_without_locks_is_named(
 @pytest.mark.slow
 def test_the_same_command_twice_at_once(tmp_path: Path) -> None:
     """One of both is refused in one line, the other one is whole."""
-    command = [sys.executable, "-m", "captum_robust", "audit", "--quiet", "--nt-samples", "2000"]
-    options = ["--methods", "sparsified", "--out", str(tmp_path)]
-    first = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
+    options = [
+        "audit",
+        "--quiet",
+        "--methods",
+        "sparsified",
+        "--limit",
+        "4",
+        "--out",
+        str(tmp_path),
+    ]
+    slowly = [sys.executable, "-c", SLOW, "5.0"]  # outlasts the start of the second
+    command = [sys.executable, "-m", "captum_robust"]
+    first = subprocess.Popen([*slowly, *options], stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "plan.json").exists():
         assert first.poll() is None
         time.sleep(0.1)

@@ -25,7 +25,7 @@ OPTIONS = ["--limit", "5", "--nt-samples", "100", "--noise", "0.5", "--threads",
 SLOW = """
 import sys, time
 from captum_robust.__main__ import main
-from captum_robust.audit import work
+from captum_robust.audit.run import work
 real = work.run_example
 def slowly(*arguments):
     time.sleep(float(sys.argv[1]))

@@ -212,7 +212,7 @@ import os, random, signal, sys, time, warnings
 import torch
 torch.set_num_threads(1)
 from captum_robust.__main__ import main
-from captum_robust.audit import digits
+from captum_robust.audit.load import digits
 from captum_robust.audit.run.journal import Journal
 from pathlib import Path
 

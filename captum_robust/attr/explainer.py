@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import reduce
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from captum_robust._base.examples import Examples, Maps
 from captum_robust._base.rows import Rows
 from captum_robust.attr.method.arguments import attributed
 from captum_robust.attr.method.differentiable import differentiable
+from captum_robust.attr.method.forward import explaining
 from captum_robust.attr.smoothed import SmoothedAttribution
 from captum_robust.transforms.marks import Relax, Sparsify
 from captum_robust.transforms.soft_marks import SoftSparsify
@@ -158,15 +159,6 @@ def on_twin(attribution: Attribution, twin: Callable[..., Any] | None) -> Iterat
         attribution: a method that :func:`~captum_robust.attr.differentiable` takes.
         twin: called in place of the method's ``forward_func``; ``None`` leaves it.
     """
-    layers = [attribution]
-    while hasattr(layers[-1], "attribution_method"):
-        layers.append(layers[-1].attribution_method)
-    originals = [layer.forward_func for layer in layers]
-    try:
-        with torch.enable_grad(), differentiable(attribution):
-            for layer in layers:
-                layer.forward_func = layer.forward_func if twin is None else twin
-            yield attribution
-    finally:
-        for layer, original in zip(layers, originals, strict=True):
-            layer.forward_func = original
+    exchanged = nullcontext() if twin is None else explaining(attribution, twin)
+    with torch.enable_grad(), differentiable(attribution), exchanged:
+        yield attribution

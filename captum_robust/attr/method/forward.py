@@ -34,11 +34,15 @@ def forward_of(attribution: Attribution, option: str) -> Callable[..., Any]:
 
 @contextmanager
 def explaining(attribution: Attribution, forward: Callable[..., Any]) -> Iterator[None]:
-    """Makes the innermost method explain another function, and undoes it after."""
-    method: Any = innermost(attribution)
-    before = method.forward_func
-    method.forward_func = forward
+    """Makes a method, and all that it wraps, explain another function, and undoes it after."""
+    layers: list[Any] = [attribution]
+    while isinstance(layers[-1], NoiseTunnel):
+        layers.append(layers[-1].attribution_method)
+    before = [layer.forward_func for layer in layers]
     try:
+        for layer in layers:
+            layer.forward_func = forward
         yield
     finally:
-        method.forward_func = before
+        for layer, own in zip(layers, before, strict=True):
+            layer.forward_func = own

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from captum_robust import metrics
 from captum_robust.attr import GaussianSmoothing
+from captum_robust.attr.sampling.plan import SamplingPlan
 from captum_robust.estimates import first_order_deviation
-from captum_robust.noise import GaussianNoise
+from captum_robust.noise import GaussianNoise, NoiseLaw, UniformBallNoise, UniformBoxNoise
+from captum_robust.noise.levels import resolve_level
 
 Run = Callable[[], object]
 
@@ -106,19 +108,20 @@ def smoothing(device: str) -> Iterator[Pair]:
         yield Pair("smoothing / NoiseTunnel", size, plain, tunnel(saliency, images, words))
         yield Pair("smoothing / bare loop", size, plain, bare)
         yield Pair("optimize_model / bare loop", size, fast, bare)
-        yield Pair("noise / smoothing step", size, drawing(images, samples), plain)
+        for law in (GaussianNoise(), UniformBallNoise(), UniformBoxNoise()):
+            row = f"{law.name} noise / smoothing step"
+            yield Pair(row, size, noisy_copies(law, images, samples), plain)
 
 
 def tunnel(saliency: Saliency, images: Tensor, words: dict[str, Any]) -> Run:
     return bind(NoiseTunnel(saliency).attribute, images.clone().requires_grad_(), **words)
 
 
-def drawing(images: Tensor, samples: int) -> Run:
-    law, width = GaussianNoise(), images[0].numel()
-    return lambda: [
-        law.sample(len(images), width, device=images.device, dtype=images.dtype)
-        for _ in range(samples)
-    ]
+def noisy_copies(law: NoiseLaw, images: Tensor, samples: int) -> Run:
+    """All that noise costs: bits, the law, the sum, rounding to the grid and the cast."""
+    level = resolve_level(law, (images,), 1.0, None)
+    plan = SamplingPlan((images,), False, law, level, samples, seed=0)
+    return lambda: [plan.noisy_inputs(each) for each in plan.passes()]
 
 
 def literal_overlap(counts: np.ndarray, samples: int, shifts: list[float], k: int) -> list[int]:

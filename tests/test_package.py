@@ -117,7 +117,7 @@ def test_the_source_distribution_holds_what_a_reader_needs(tmp_path: Path) -> No
     with tarfile.open(archive) as files:
         held = {name.partition("/")[2] for name in files.getnames()}
     for wanted in (
-        "captum_robust/py.typed", "conftest.py", "tests/test_common.py", "docs/index.rst",
+        "captum_robust/py.typed", "tests/test_common.py", "docs/index.rst",
         "docs/images/house.png", "tutorials/01-drop-in-smoothing.ipynb", "CHANGELOG.md",
         "LICENSE", "NOTICE", "SECURITY.md",
     ):  # fmt: skip

@@ -50,6 +50,7 @@ def test_equals_the_literal_loop_however_cut(samples, eig_pairs, cut):
     assert evidence.eig_pairs == min(eig_pairs or pairs, pairs)
     traces, inners, eigenvalues = literal(samples, evidence.eig_pairs)
     np.testing.assert_allclose(evidence.traces, traces, rtol=3e-7)
+    assert (evidence.traces >= traces * (1 - 1e-12)).all()  # rounded up, never down
     np.testing.assert_allclose(evidence.inners, inners, rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(evidence.eigenvalues, eigenvalues, rtol=3e-6)
     assert (evidence.eigenvalues >= eigenvalues).all()  # never under-estimated
@@ -70,6 +71,7 @@ def test_an_early_look_has_the_pairs_seen_so_far(features, eig_pairs):
             assert (evidence.pairs, evidence.eig_pairs) == (end // 2, kept)
             traces, inners, eigenvalues = literal(samples[:, :end], kept)
             np.testing.assert_allclose(evidence.traces, traces, rtol=3e-7)
+            assert (evidence.traces >= traces * (1 - 1e-12)).all()
             np.testing.assert_allclose(evidence.inners, inners, rtol=1e-9, atol=1e-14)
             np.testing.assert_allclose(evidence.eigenvalues, eigenvalues, rtol=3e-6)
             assert (evidence.eigenvalues >= eigenvalues).all()

@@ -34,8 +34,8 @@ def gradients_of(
         output = _run_forward(lambda *_: whole, inputs, target_ind)
         if output[0].numel() != 1:
             raise ValueError(
-                "`target` must select one output of each example, got none or too few indices: "
-                f"an example has outputs of shape {tuple(output.shape[1:])}."
+                "`target` must select one output per example, "
+                f"got outputs of shape {tuple(output.shape)}."
             )
         refuse_without_graph(output)
         return torch.autograd.grad(
